@@ -1,0 +1,24 @@
+"""Quire: LLM inference and serving. `LLM` and `SamplingParams` load on first use: importing stays cheap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from quire.api.llm import LLM
+    from quire.base.messages import SamplingParams
+
+__version__ = "0.1.0"
+__all__ = ["LLM", "SamplingParams", "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "LLM":
+        from quire.api.llm import LLM
+
+        return LLM
+    if name == "SamplingParams":
+        from quire.base.messages import SamplingParams
+
+        return SamplingParams
+    raise AttributeError(f"module 'quire' has no attribute {name!r}")

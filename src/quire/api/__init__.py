@@ -1,0 +1,1 @@
+"""What the world calls: command line, HTTP server, offline LLM."""

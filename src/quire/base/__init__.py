@@ -1,0 +1,1 @@
+"""What everyone speaks: messages, configuration, hardware facts, observation, errors. Never imports torch."""

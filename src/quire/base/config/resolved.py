@@ -1,0 +1,84 @@
+"""The resolved configuration: immutable, complete, the only thing rooms below the API ever see."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from quire.base.config.card import ModelCard
+
+Dtype = Literal["float32", "bfloat16", "float16"]
+DTYPE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
+
+
+class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """The KV pool: `num_blocks` blocks of `block_size` tokens, in `dtype`."""
+
+    block_size: int
+    num_blocks: int
+    dtype: Dtype
+    enable_prefix_caching: bool = True
+
+
+class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Limits of one step. `long_prefill_token_threshold` 0 means no cap on one prompt's chunk."""
+
+    max_num_batched_tokens: int
+    max_num_seqs: int
+    policy: Literal["fcfs", "priority"] = "fcfs"
+    enable_chunked_prefill: bool = True
+    long_prefill_token_threshold: int = 0
+
+
+class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the engine process needs to know."""
+
+    card: ModelCard
+    dtype: Dtype
+    max_model_len: int
+    cache: CacheConfig
+    scheduler: SchedulerConfig
+    load_format: Literal["auto", "safetensors", "dummy"] = "auto"
+    seed: int = 0
+    num_threads: int = 0  # 0: one per core granted
+    max_logprobs: int = 20
+    logprobs_mode: Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"] = (
+        "raw_logprobs"
+    )
+
+
+class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Everything the HTTP side needs to know. Empty strings and lists mean unset."""
+
+    served_model_names: list[str]
+    host: str = ""  # every interface when empty
+    port: int = 8000
+    uds: str = ""
+    api_keys: list[str] = []
+    root_path: str = ""
+    chat_template: str = ""  # a path or the template's text; empty: the model's own
+    default_chat_template_kwargs: dict[str, Any] = {}
+    response_role: str = "assistant"
+    sampling_defaults: dict[str, Any] = {}  # generation_config.json and overrides, as SamplingParams fields
+    enable_prompt_tokens_details: bool = False
+    enable_request_id_headers: bool = False
+    enable_log_requests: bool = False
+    disable_access_log: bool = False
+    uvicorn_log_level: str = "info"
+    allowed_origins: list[str] = []
+    allowed_methods: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    allowed_headers: list[str] = msgspec.field(default_factory=lambda: ["*"])
+    allow_credentials: bool = False
+    ssl_keyfile: str = ""
+    ssl_certfile: str = ""
+    shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """One automatic choice: what was chosen, why, and the flag that overrides it."""
+
+    setting: str
+    choice: str
+    reason: str
+    override: str

@@ -1,0 +1,28 @@
+"""What crosses rooms and processes: frozen typed values and their msgpack encoding."""
+
+from quire.base.messages.events import (
+    EngineStats,
+    FinishReason,
+    PositionLogprobs,
+    RequestTimes,
+    TokenEvent,
+)
+from quire.base.messages.request import EngineRequest
+from quire.base.messages.sampling import OutputKind, SamplingParams
+from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
+
+__all__ = [
+    "Chunk",
+    "EngineRequest",
+    "EngineStats",
+    "FinishReason",
+    "OutputKind",
+    "PositionLogprobs",
+    "RequestTimes",
+    "SampledRow",
+    "SamplingParams",
+    "SequenceStart",
+    "StepPlan",
+    "StepResult",
+    "TokenEvent",
+]

@@ -1,0 +1,28 @@
+"""EngineRequest: a request after every limit was applied. The engine accepts nothing else."""
+
+from __future__ import annotations
+
+import msgspec
+
+from quire.base.messages.sampling import SamplingParams
+
+
+class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What `text/session` sends down.
+
+    `sampling.max_tokens` and `seed` are resolved (never None): prompt + max_tokens fits the context.
+    `bad_words_token_ids` are `sampling.bad_words` spelled in tokens. `cache_salt`, `adapter` and
+    `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
+    """
+
+    request_id: str
+    prompt_token_ids: list[int]
+    sampling: SamplingParams
+    seed: int
+    eos_token_ids: list[int] = []
+    bad_words_token_ids: list[list[int]] = []
+    priority: int = 0
+    arrival_s: float = 0.0  # time.monotonic() of the sender; both ends share one machine's clock
+    cache_salt: str = ""
+    adapter: str = ""
+    media_keys: list[str] = []

@@ -1,0 +1,80 @@
+"""The protocol between the API process and the engine process: tagged msgpack Structs, one per message."""
+
+from __future__ import annotations
+
+import msgspec
+
+from quire.base.config import EngineConfig
+from quire.base.errors import EngineFault
+from quire.base.messages import EngineRequest, EngineStats, TokenEvent
+
+
+class Configure(msgspec.Struct, frozen=True, tag="configure"):
+    """First message down: load this."""
+
+    config: EngineConfig
+
+
+class Submit(msgspec.Struct, frozen=True, tag="submit"):
+    request: EngineRequest
+
+
+class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    request_id: str
+
+
+class ForgetPrefixes(msgspec.Struct, frozen=True, tag="forget_prefixes"):
+    """Empty the prefix cache."""
+
+
+class Stop(msgspec.Struct, frozen=True, tag="stop"):
+    """End the engine process now; streams still running end with "abort"."""
+
+
+class Loading(msgspec.Struct, frozen=True, tag="loading"):
+    """How far the weights are."""
+
+    done_bytes: int
+    total_bytes: int
+
+
+class Ready(msgspec.Struct, frozen=True, tag="ready"):
+    """The engine takes requests. `split_s` says where the start-up time went, in order."""
+
+    split_s: dict[str, float]
+    providers: list[str]  # one line per op: who runs it and why
+
+
+class Events(msgspec.Struct, frozen=True, tag="events"):
+    """News of one step."""
+
+    events: list[TokenEvent]
+    stats: EngineStats
+
+
+class Failed(msgspec.Struct, frozen=True, tag="failed"):
+    """The engine gives up: `kind` is the error's class name in base/errors."""
+
+    kind: str
+    message: str
+
+
+Downward = Configure | Submit | Abort | ForgetPrefixes | Stop
+Upward = Loading | Ready | Events | Failed
+
+
+class Codec:
+    """Encodes and decodes one side's messages; anything that is not exactly of the schema is refused."""
+
+    def __init__(self, incoming: object) -> None:
+        self._encoder = msgspec.msgpack.Encoder()
+        self._decoder: msgspec.msgpack.Decoder[object] = msgspec.msgpack.Decoder(incoming)
+
+    def encode(self, message: Downward | Upward) -> bytes:
+        return self._encoder.encode(message)
+
+    def decode(self, frame: bytes) -> object:
+        try:
+            return self._decoder.decode(frame)
+        except msgspec.MsgspecError as error:
+            raise EngineFault(f"internal message refused: {error}") from error

@@ -1,0 +1,1 @@
+"""Who runs next, on which pages: scheduler, KV accounting, core loop, clients. Rooms are imported by name."""

@@ -1,0 +1,45 @@
+"""InProcessClient: the engine inside the caller's process, stepped by the caller. `LLM` uses it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from quire.base.config import EngineConfig
+from quire.base.messages import EngineRequest, EngineStats, TokenEvent
+
+
+class InProcessClient:
+    """Same requests, same events as ProcessClient, without a process or a loop. Importing torch happens here."""
+
+    def __init__(
+        self,
+        config: EngineConfig,
+        report: Callable[[int, int], None] | None = None,
+        *,
+        audit_steps: bool = False,
+    ) -> None:
+        from quire.engine.core import EngineCore
+        from quire.worker.executor import UniprocExecutor
+
+        self._core = EngineCore(config, UniprocExecutor(config, report), audit_steps=audit_steps)
+
+    def submit(self, request: EngineRequest) -> None:
+        self._core.submit(request)
+
+    def abort(self, request_id: str) -> None:
+        self._core.abort(request_id)
+
+    def forget_prefixes(self) -> None:
+        self._core.forget_prefixes()
+
+    @property
+    def has_work(self) -> bool:
+        return self._core.has_work
+
+    @property
+    def stats(self) -> EngineStats:
+        return self._core.stats()
+
+    def step(self) -> list[TokenEvent]:
+        """Compute one step; returns its news."""
+        return self._core.step()

@@ -1,0 +1,52 @@
+"""EventStream: one request's news, handed from the socket reader to whoever awaits it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from quire.base.errors import EngineDead
+from quire.base.messages import TokenEvent
+
+
+class EventStream(AsyncIterator[list[TokenEvent]]):
+    """Yields all events that wait, oldest first; ends when each of `num_samples` streams has ended.
+
+    A slow reader finds its events merged into one list; none is lost. Raises EngineDead if the engine goes.
+    """
+
+    def __init__(self, num_samples: int) -> None:
+        self._waiting: list[TokenEvent] = []
+        self._num_open = num_samples
+        self._failure: str | None = None
+        self._wakeup: asyncio.Future[None] | None = None
+
+    @property
+    def is_finished(self) -> bool:
+        """Every sample's terminal event has arrived (it may not have been read yet)."""
+        return self._num_open <= 0 or self._failure is not None
+
+    def put(self, event: TokenEvent) -> None:
+        self._waiting.append(event)
+        if event.finish_reason is not None:
+            self._num_open -= 1
+        self._wake()
+
+    def fail(self, message: str) -> None:
+        self._failure = message
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._wakeup is not None and not self._wakeup.done():
+            self._wakeup.set_result(None)
+
+    async def __anext__(self) -> list[TokenEvent]:
+        while not self._waiting:
+            if self._failure is not None:
+                raise EngineDead(self._failure)
+            if self._num_open <= 0:
+                raise StopAsyncIteration
+            self._wakeup = asyncio.get_running_loop().create_future()
+            await self._wakeup
+        events, self._waiting = self._waiting, []
+        return events

@@ -1,0 +1,147 @@
+"""What the engine process does: connect, load, then step while there is work and sleep when there is none."""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+
+import zmq
+
+from quire.base.config import EngineConfig
+from quire.base.errors import QuireError
+from quire.base.wire import (
+    Abort,
+    Codec,
+    Configure,
+    Downward,
+    Events,
+    Failed,
+    ForgetPrefixes,
+    Loading,
+    Ready,
+    Stop,
+    Submit,
+    Upward,
+)
+from quire.engine.core import EngineCore
+
+logger = logging.getLogger(__name__)
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PROGRESS_INTERVAL_S = 0.1
+
+
+class EngineProcess:
+    """One socket, one core. The parent speaks first (Configure) and last (Stop)."""
+
+    def __init__(self, address: str) -> None:
+        self._context = zmq.Context()
+        self._socket: zmq.Socket[bytes] = self._context.socket(zmq.PAIR)
+        self._socket.setsockopt(zmq.LINGER, 1000)
+        self._socket.connect(address)
+        self._codec = Codec(Downward)
+        self._stopping = False
+
+    def run(self) -> int:
+        """Load and serve until told to stop; returns the exit code."""
+        try:
+            core = self._load()
+            while not self._stopping:
+                self._receive(core)
+                if core.has_work:
+                    events = core.step()
+                    self._send(Events(events, core.stats()))
+        except QuireError as error:
+            self._send(Failed(type(error).__name__, str(error)))
+            return 1
+        finally:
+            self._socket.close()
+            self._context.term()
+        return 0
+
+    def _load(self) -> EngineCore:
+        started_s = time.monotonic()
+        split_s: dict[str, float] = {}
+        import torch  # noqa: F401 - imported before the configuration arrives, to use the wait
+
+        split_s["import torch"] = time.monotonic() - started_s
+        config = self._configuration()
+        from quire.worker.executor import UniprocExecutor
+
+        executor = UniprocExecutor(config, self._progress())
+        split_s.update(executor.split_s)
+        gc.freeze()  # what is loaded stays: later collections need not visit it
+        self._send(Ready(split_s, executor.providers()))
+        return EngineCore(config, executor)
+
+    def _configuration(self) -> EngineConfig:
+        message = self._codec.decode(self._socket.recv())
+        if not isinstance(message, Configure):
+            raise QuireError(f"the engine process expected its configuration, got {type(message).__name__}")
+        return message.config
+
+    def _progress(self) -> _Progress:
+        return _Progress(lambda done, total: self._send(Loading(done, total)))
+
+    def _receive(self, core: EngineCore) -> None:
+        """Take all waiting messages; block for the first one only when there is nothing to compute."""
+        flags = zmq.NOBLOCK if core.has_work else 0
+        try:
+            while not self._stopping:
+                self._handle(self._codec.decode(self._socket.recv(flags)), core)
+                flags = zmq.NOBLOCK
+        except zmq.Again:
+            return
+
+    def _handle(self, message: object, core: EngineCore) -> None:
+        match message:
+            case Submit(request):
+                core.submit(request)
+            case Abort(request_id):
+                core.abort(request_id)
+            case ForgetPrefixes():
+                core.forget_prefixes()
+            case Stop():
+                self._stopping = True
+            case _:
+                logger.warning("unexpected message %s", type(message).__name__)
+
+    def _send(self, message: Upward) -> None:
+        self._socket.send(self._codec.encode(message))
+
+
+class _Progress:
+    """Passes on how much is loaded, not oftener than a person can see."""
+
+    def __init__(self, send: Callable[[int, int], None]) -> None:
+        self._send = send
+        self._last_s = 0.0
+
+    def __call__(self, done_bytes: int, total_bytes: int) -> None:
+        now_s = time.monotonic()
+        if now_s - self._last_s >= PROGRESS_INTERVAL_S or done_bytes == total_bytes:
+            self._last_s = now_s
+            self._send(done_bytes, total_bytes)
+
+
+def die_with_parent(parent_pid: int) -> None:
+    """Ask the kernel for SIGKILL when the parent goes, however it goes. Linux only; a no-op elsewhere."""
+    try:
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+    if os.getppid() != parent_pid:  # it went before the request took hold
+        os._exit(1)
+
+
+def main(address: str, parent_pid: int) -> int:
+    """Serve one client until told to stop; returns the exit code."""
+    die_with_parent(parent_pid)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    logging.basicConfig(level=logging.INFO, format="%(levelname)s %(message)s")
+    return EngineProcess(address).run()

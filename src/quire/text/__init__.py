@@ -1,0 +1,1 @@
+"""Between text and tokens: tokenizers, chat templates and the session that turns requests into streams."""

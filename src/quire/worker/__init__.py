@@ -1,0 +1,1 @@
+"""One plan in, one result out: executors, the model runner, sampling."""

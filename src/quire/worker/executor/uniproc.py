@@ -1,0 +1,40 @@
+"""UniprocExecutor: the worker lives in the caller's process, on one device."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import torch
+
+from quire.base.config import EngineConfig
+from quire.base.messages import StepPlan, StepResult
+from quire.model.loading import load_model
+from quire.model.ops import explain
+from quire.worker.runner import ModelRunner, allocate_caches
+
+TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
+
+
+class UniprocExecutor:
+    """Loads on construction (`report(done_bytes, total_bytes)` meanwhile), then runs plans in order.
+
+    `split_s` says where loading spent its seconds.
+    """
+
+    def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
+        if config.num_threads:
+            torch.set_num_threads(config.num_threads)
+        started_s = time.monotonic()
+        model = load_model(config, report)
+        loaded_s = time.monotonic()
+        caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.cache.dtype])
+        self._runner = ModelRunner(config, model, caches)
+        self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
+
+    def execute(self, plan: StepPlan) -> StepResult:
+        return self._runner.run(plan)
+
+    def providers(self) -> list[str]:
+        """One line per op: who runs it and why."""
+        return explain()
