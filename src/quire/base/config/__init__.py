@@ -1,23 +1,28 @@
 """Ask → resolve → frozen: the settings table, and the immutable configuration that comes of it."""
 
+from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
     DTYPE_BYTES,
     CacheConfig,
     Decision,
-    Dtype,
     EngineConfig,
     SchedulerConfig,
     ServerConfig,
 )
+from quire.base.config.table import SETTINGS
 
 __all__ = [
     "DTYPE_BYTES",
+    "SETTINGS",
+    "Asked",
     "CacheConfig",
     "Decision",
-    "Dtype",
     "EngineConfig",
     "ModelCard",
+    "Resolution",
     "SchedulerConfig",
     "ServerConfig",
+    "resolve",
 ]

@@ -46,6 +46,12 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     logprobs_mode: Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"] = (
         "raw_logprobs"
     )
+    tokenizer_folder: str = ""  # empty: the model's own folder
+
+    @property
+    def text_folder(self) -> str:
+        """Where tokenizer and chat template are."""
+        return self.tokenizer_folder or self.card.folder
 
 
 class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -37,4 +37,4 @@ class UniprocExecutor:
 
     def providers(self) -> list[str]:
         """One line per op: who runs it and why."""
-        return explain()
+        return [f"{choice.op}: {'; '.join((choice.provider, *choice.refusals))}" for choice in explain()]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 import torch
 from torch import Tensor
 
 from quire.base.config import EngineConfig
+from quire.base.errors import QuireError
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
-from quire.model.layers import LayerKV
-from quire.model.loading import CausalLM
+from quire.model.layers import CausalLM, LayerKV
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
 from quire.worker.sampling import Sampler, SampleRequest
@@ -36,34 +38,43 @@ class ModelRunner:
             return StepResult(step_id=plan.step_id)
         step = build_step_input(plan.chunks, self._caches, self._block_size)
         hidden_TH = self._model.forward(step)
-        return StepResult(
-            step_id=plan.step_id,
-            rows=self._sample(plan.chunks, hidden_TH, step.attention.query_starts),
-            prompt_logprobs=self._prompt_logprobs(plan.chunks, hidden_TH, step.attention.query_starts),
-        )
+        scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
+        rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
+        rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
+        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored)
 
-    def _sample(self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]) -> list[SampledRow]:
+    def _sample(
+        self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int], failed: Collection[int]
+    ) -> list[SampledRow]:
         """Logits only for the rows that sample: the last token of each chunk that reaches its sequence's end."""
         rows, requests = [], []
         for chunk, end in zip(chunks, query_starts[1:], strict=True):
-            if chunk.num_samples:
+            if chunk.num_samples and chunk.sequence_id not in failed:
                 rows.append(end - 1)
                 requests.append(SampleRequest(chunk.sequence_id, chunk.num_samples, position=chunk.end))
         if not rows:
             return []
         return self._sampler.sample(self._model.logits(hidden_TH[torch.tensor(rows)]), requests)
 
-    def _prompt_logprobs(
+    def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]
-    ) -> dict[int, list[PositionLogprobs]]:
-        found: dict[int, list[PositionLogprobs]] = {}
+    ) -> tuple[dict[int, list[PositionLogprobs]], dict[int, str]]:
+        """Prompt log-probabilities by sequence, and the sequences whose logits could not be scored, with why."""
+        scored: dict[int, list[PositionLogprobs]] = {}
+        failed: dict[int, str] = {}
         for chunk, first in zip(chunks, query_starts, strict=False):
-            targets = chunk.prompt_targets
-            if not targets:
+            if not chunk.prompt_targets:
                 continue
-            entries = found.setdefault(chunk.sequence_id, [])
-            for begin in range(0, len(targets), PROMPT_LOGPROB_ROWS):
-                part = targets[begin : begin + PROMPT_LOGPROB_ROWS]
-                logits_RV = self._model.logits(hidden_TH[first + begin : first + begin + len(part)])
-                entries += self._sampler.prompt_logprobs(logits_RV, part, chunk.num_prompt_logprobs)
-        return found
+            try:
+                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first:])
+            except QuireError as error:
+                failed[chunk.sequence_id] = str(error)
+        return scored, failed
+
+    def _score(self, chunk: Chunk, hidden_TH: Tensor) -> list[PositionLogprobs]:
+        entries: list[PositionLogprobs] = []
+        for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
+            targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
+            logits_RV = self._model.logits(hidden_TH[begin : begin + len(targets)])
+            entries += self._sampler.prompt_logprobs(logits_RV, targets, chunk.num_prompt_logprobs)
+        return entries

@@ -1,0 +1,1 @@
+"""The settings themselves, one file per group, nothing but declarations."""

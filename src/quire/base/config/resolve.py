@@ -1,0 +1,179 @@
+"""resolve: what was asked, the model and the machine become one immutable configuration, with reasons.
+
+Pure: no files, no clock, no environment. What must be read from disk is read before and comes in the card.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from quire.base.config.asked import Asked
+from quire.base.config.card import ModelCard
+from quire.base.config.generation import sampling_defaults
+from quire.base.config.memory import MemoryPlan, plan_memory
+from quire.base.config.precision import choose_dtype
+from quire.base.config.resolved import Decision, EngineConfig, SchedulerConfig, ServerConfig
+from quire.base.config.setting import Effect
+from quire.base.errors import ConfigError
+from quire.base.hardware import Machine
+
+DEFAULT_MAX_NUM_BATCHED_TOKENS = 2048
+DEFAULT_MAX_NUM_SEQS = 128
+
+
+@dataclass(frozen=True, slots=True)
+class Resolution:
+    """The whole outcome: configurations for engine and server, and how they came about."""
+
+    engine: EngineConfig
+    server: ServerConfig
+    decisions: list[Decision]
+    memory: MemoryPlan
+
+
+def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder: str = "") -> Resolution:
+    """Raises ConfigError, naming the setting, for what this model or machine cannot do.
+
+    `tokenizer_folder` is where `--tokenizer` was found, empty for the model's own.
+    """
+    decisions = refuse_by_state(asked, machine.platform)
+    dtype, chosen = choose_dtype(asked, card, machine)
+    decisions += chosen
+    num_threads, chosen = _threads(asked, machine)
+    decisions += chosen
+    scheduler, chosen = _scheduler(asked, card)
+    decisions += chosen
+    max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler)
+    decisions += chosen
+    _check_threshold(asked, max_model_len)
+    engine = EngineConfig(
+        card=card,
+        dtype=dtype,
+        max_model_len=max_model_len,
+        cache=cache,
+        scheduler=scheduler,
+        load_format=asked["load_format"],
+        seed=asked["seed"],
+        num_threads=num_threads,
+        max_logprobs=asked["max_logprobs"],
+        logprobs_mode=asked["logprobs_mode"],
+        tokenizer_folder=tokenizer_folder,
+    )
+    return Resolution(engine, _server(asked, card), decisions, memory)
+
+
+def refuse_by_state(asked: Asked, platform: str) -> list[Decision]:
+    """Apply each setting's state on this platform: raise for a refused one, note one without effect."""
+    notes = []
+    for dest, given in asked.given.items():
+        setting = asked.table.by_dest[dest]
+        state = setting.state_on(platform)
+        if given.value == setting.default or state.effect is Effect.EFFECTIVE:
+            continue
+        if state.effect is Effect.REFUSED:
+            raise ConfigError(f"{given.source} is refused: {state.reason}", setting=dest)
+        notes.append(Decision(setting.name, "without effect here", state.reason, ""))
+    return notes
+
+
+def _threads(asked: Asked, machine: Machine) -> tuple[int, list[Decision]]:
+    if asked.is_given("omp_num_threads"):
+        return asked["omp_num_threads"], []
+    count = machine.num_physical_cores
+    reason = f"{machine.num_cores} cores granted"
+    if machine.cores_limited_by:
+        reason += f" by {machine.cores_limited_by}"
+    if count < machine.num_cores:
+        reason = f"{count} physical cores behind {machine.num_cores} hardware threads"
+    return count, [Decision("threads", str(count), reason, "OMP_NUM_THREADS")]
+
+
+def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Decision]]:
+    """Step limits. A step must hold one token of every running sequence, and whole prompts if none is split."""
+    decisions = []
+    is_chunked: bool = asked["enable_chunked_prefill"]
+    asked_len = asked["max_model_len"]
+    longest = card.max_model_len if asked_len in (None, -1) else asked_len
+    tokens: int | None = asked["max_num_batched_tokens"]
+    if tokens is None:
+        tokens, reason = DEFAULT_MAX_NUM_BATCHED_TOKENS, "the default on CPU"
+        if not is_chunked and longest > tokens:
+            tokens, reason = longest, "prompts are not split, the longest must fit one step"
+        decisions.append(Decision("max-num-batched-tokens", str(tokens), reason, "--max-num-batched-tokens"))
+    elif not is_chunked and tokens < longest:
+        raise ConfigError(
+            f"--max-num-batched-tokens {tokens} is less than the context of {longest} tokens, and "
+            "--no-enable-chunked-prefill leaves prompts whole: raise it, lower --max-model-len, or allow chunks",
+            setting="max_num_batched_tokens",
+        )
+    sequences: int | None = asked["max_num_seqs"]
+    if sequences is None:
+        sequences = min(DEFAULT_MAX_NUM_SEQS, tokens)
+        if sequences < DEFAULT_MAX_NUM_SEQS:
+            reason = f"a step of {tokens} tokens holds no more sequences"
+            decisions.append(Decision("max-num-seqs", str(sequences), reason, "--max-num-seqs"))
+    elif sequences > tokens:
+        raise ConfigError(
+            f"--max-num-seqs {sequences} is more than --max-num-batched-tokens {tokens}: each running sequence "
+            "takes at least one token of a step",
+            setting="max_num_seqs",
+        )
+    scheduler = SchedulerConfig(
+        max_num_batched_tokens=tokens,
+        max_num_seqs=sequences,
+        policy=asked["scheduling_policy"],
+        enable_chunked_prefill=is_chunked,
+        long_prefill_token_threshold=asked["long_prefill_token_threshold"],
+    )
+    return scheduler, decisions
+
+
+def _check_threshold(asked: Asked, max_model_len: int) -> None:
+    threshold: int = asked["long_prefill_token_threshold"]
+    if threshold > max_model_len:
+        raise ConfigError(
+            f"--long-prefill-token-threshold {threshold} is beyond the context of {max_model_len} tokens; give at "
+            "most that, or 0 for no threshold",
+            setting="long_prefill_token_threshold",
+        )
+    if threshold and not asked["enable_chunked_prefill"]:
+        raise ConfigError(
+            "--long-prefill-token-threshold splits prompts and --no-enable-chunked-prefill forbids it: give one",
+            setting="long_prefill_token_threshold",
+        )
+
+
+def _server(asked: Asked, card: ModelCard) -> ServerConfig:
+    if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
+        raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
+    same_name: dict[str, Any] = {
+        name: asked[name]
+        for name in (
+            "port",
+            "root_path",
+            "chat_template",
+            "default_chat_template_kwargs",
+            "response_role",
+            "enable_prompt_tokens_details",
+            "enable_request_id_headers",
+            "enable_log_requests",
+            "uvicorn_log_level",
+            "allowed_origins",
+            "allowed_methods",
+            "allowed_headers",
+            "allow_credentials",
+        )
+    }
+    return ServerConfig(
+        served_model_names=asked["served_model_name"] or [card.name],
+        host=asked["host"] or "",
+        uds=asked["uds"] or "",
+        api_keys=asked["api_key"] or [],
+        ssl_keyfile=asked["ssl_keyfile"] or "",
+        ssl_certfile=asked["ssl_certfile"] or "",
+        disable_access_log=asked["disable_uvicorn_access_log"],
+        shutdown_timeout_s=asked["shutdown_timeout"],
+        sampling_defaults=sampling_defaults(asked, card),
+        **same_name,
+    )

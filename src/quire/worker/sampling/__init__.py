@@ -1,0 +1,6 @@
+"""Choosing tokens: logits of a step's last positions in, sampled tokens and log-probabilities out."""
+
+from quire.worker.sampling.rows import SampleRequest
+from quire.worker.sampling.sampler import Sampler
+
+__all__ = ["SampleRequest", "Sampler"]

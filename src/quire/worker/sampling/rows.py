@@ -1,0 +1,96 @@
+"""The rows of one step on their way through the sampler."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import groupby
+
+from quire.base.messages import PositionLogprobs, SampledRow
+from quire.worker.sampling.state import SequenceState
+from quire.worker.sampling.steps import Step
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRequest:
+    """What one row of logits is for.
+
+    `position` is the index the sampled token will stand at and keys its randomness. `num_samples`, at least
+    1, above 1 draws sample indices 0 … n-1 from the same row; with 1 the sequence's own index is drawn.
+    """
+
+    sequence_id: int
+    num_samples: int
+    position: int
+
+
+@dataclass(slots=True, eq=False)
+class Row:
+    """One row of the step's logits: filled with a token per sample, or with the error that fails it."""
+
+    index: int
+    request: SampleRequest
+    state: SequenceState
+    steps: list[Step]  # those that are due
+    maximum: float  # the row's largest logit
+    best: int  # the lowest token id that has it
+    tokens: list[int] = field(default_factory=list)
+    logprobs: list[PositionLogprobs] | None = None
+    error: str | None = None
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the row is no more than the arg max of the model's logits."""
+        return self.state.is_greedy and not self.steps and self.state.num_logprobs is None
+
+    @property
+    def needs(self) -> tuple[bool, ...]:
+        """Rows with equal needs are worked off together."""
+        state = self.state
+        wants_logprobs = state.num_logprobs is not None
+        return bool(self.steps), state.is_greedy, state.truncates, state.narrows, wants_logprobs
+
+    @property
+    def is_light(self) -> bool:
+        """Whether the row needs next to no temporaries of the vocabulary's size."""
+        return self.state.narrows and self.state.num_logprobs is None
+
+    @property
+    def sample_indices(self) -> list[int]:
+        return _sample_indices(self.request, self.state.sample_index)
+
+    def close(self) -> list[SampledRow]:
+        """The outcome, one entry per sample. The sequence grows by the first sample's token."""
+        if self.error is not None:
+            return failed(self.request, self.error, self.state.sample_index)
+        self.state.append(self.tokens[0])
+        return [
+            SampledRow(
+                sequence_id=self.request.sequence_id,
+                sample_index=sample_index,
+                token_ids=[self.tokens[place]],
+                logprobs=None if self.logprobs is None else [self.logprobs[place]],
+            )
+            for place, sample_index in enumerate(self.sample_indices)
+        ]
+
+
+def failed(request: SampleRequest, error: str, sample_index: int = 0) -> list[SampledRow]:
+    """The outcome of a row that failed: every sample carries the error."""
+    return [
+        SampledRow(sequence_id=request.sequence_id, sample_index=index, error=error)
+        for index in _sample_indices(request, sample_index)
+    ]
+
+
+def alike_chunks(rows: list[Row], rows_at_once: int) -> Iterator[list[Row]]:
+    """The rows in groups of equal needs, at most `rows_at_once` in each (light rows: four times as many)."""
+    for _, group in groupby(sorted(rows, key=lambda row: row.needs), key=lambda row: row.needs):
+        alike = list(group)
+        width = rows_at_once * 4 if alike[0].is_light else rows_at_once
+        for begin in range(0, len(alike), width):
+            yield alike[begin : begin + width]
+
+
+def _sample_indices(request: SampleRequest, own_index: int) -> list[int]:
+    return [own_index] if request.num_samples == 1 else list(range(request.num_samples))

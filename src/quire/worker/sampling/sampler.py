@@ -1,0 +1,227 @@
+"""Sampler: one row of logits in, one outcome per sample out, and the same outcome whatever else is in the batch.
+
+Rows go three ways. Greedy rows that ask for nothing are one arg max over the whole batch. The others are
+grouped by what they need, so a feature costs nothing where it is not used, and worked off in chunks that
+fit a processor's cache. Whatever goes wrong with a row fails that row alone.
+Shapes: R rows of the step, r rows of a chunk, V vocabulary.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+
+import torch
+from torch import Tensor
+
+from quire.base.errors import EngineFault, InvalidValue, QuireError
+from quire.base.messages import PositionLogprobs, SampledRow, SequenceStart
+from quire.worker.sampling.logprobs import position_logprobs
+from quire.worker.sampling.ordering import first_largest
+from quire.worker.sampling.randomness import draw_bits
+from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
+from quire.worker.sampling.state import SequenceState
+from quire.worker.sampling.truncation import Truncation, weigh
+from quire.worker.sampling.weights import draw_tokens
+
+_CHUNK_VALUES = 2**18  # 1 MiB of float32: a chunk and its temporaries stay in a core's L2 cache
+_CHUNK_VALUES_DEVICE = 2**26  # accelerators want wide launches; bounds temporaries to a few GiB
+
+_log = logging.getLogger(__name__)
+
+
+class Sampler:
+    """Keeps what sampling needs of every running sequence; called once per step.
+
+    `logprobs_mode` is raw_logprobs, processed_logprobs, raw_logits or processed_logits: before or after
+    the request's own changes (for random rows temperature and truncation too), normalised or not.
+    `max_logprobs` bounds how many leading tokens may be asked for; -1 means no bound.
+    """
+
+    def __init__(self, vocab_size: int, logprobs_mode: str, max_logprobs: int) -> None:
+        modes = ("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
+        if logprobs_mode not in modes:
+            raise InvalidValue(
+                f"logprobs_mode must be one of {', '.join(modes)}, got {logprobs_mode!r}",
+                field="logprobs_mode",
+            )
+        self._vocab_size = vocab_size
+        self._max_logprobs = vocab_size if max_logprobs == -1 else max_logprobs
+        self._is_processed = logprobs_mode.startswith("processed_")
+        self._is_normalised = logprobs_mode.endswith("_logprobs")
+        self._states: dict[int, SequenceState] = {}
+        self._refused: dict[int, str] = {}  # sequences that could not be started, and why
+
+    def start(self, start: SequenceStart) -> None:
+        """Learn a sequence, or learn it anew. One that asks for the impossible fails when it is sampled."""
+        self.forget(start.sequence_id)
+        try:
+            self._check_num_leading(start.sampling.logprobs or 0, "logprobs")
+            self._states[start.sequence_id] = SequenceState(start, self._vocab_size)
+        except Exception as error:  # noqa: BLE001 - one sequence's trouble must not end the step
+            self._refused[start.sequence_id] = _explain(error, "preparing its sampling parameters")
+
+    def forget(self, sequence_id: int) -> None:
+        """Drop a sequence; one that is not known is no error."""
+        self._states.pop(sequence_id, None)
+        self._refused.pop(sequence_id, None)
+
+    def sample(self, logits_RV: Tensor, requests: list[SampleRequest]) -> list[SampledRow]:
+        """One SampledRow per sample, in the order of `requests`; row r of float32 logits is requests[r]'s.
+
+        The logits are left as they are. Each sequence's state grows by its token (of a fork, sample 0's).
+        """
+        if not requests:
+            return []
+        logits_RV = logits_RV.float().contiguous()
+        maxima_R, best_R = first_largest(logits_RV)
+        peaks = zip(maxima_R.tolist(), best_R.tolist(), strict=True)
+        rows: list[Row] = []
+        results: list[list[SampledRow]] = [[] for _ in requests]
+        for index, (request, (maximum, best)) in enumerate(zip(requests, peaks, strict=True)):
+            state = self._states.get(request.sequence_id)
+            if state is None:
+                results[index] = failed(request, self._refusal(request.sequence_id))
+                continue
+            row = Row(index, request, state, state.due_steps(), maximum, best)
+            rows.append(row)
+            if not math.isfinite(maximum):
+                row.error = f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
+            elif row.is_plain:
+                row.tokens = [best] * request.num_samples
+
+        open_rows = [row for row in rows if row.error is None and not row.tokens]
+        for chunk in alike_chunks(open_rows, _rows_at_once(logits_RV)):
+            self._sample_safely(logits_RV, chunk)
+        for row in rows:
+            results[row.index] = row.close()
+        return [sampled for outcome in results for sampled in outcome]
+
+    def prompt_logprobs(self, logits_RV: Tensor, token_ids: list[int], top_k: int) -> list[PositionLogprobs]:
+        """Raw log-probabilities of the given next token of each row, with `top_k` leading ones (-1: all).
+
+        Raises EngineFault when a row is not finite: a prompt's answer cannot be given in part.
+        """
+        if not token_ids:
+            return []
+        self._check_num_leading(top_k, "prompt_logprobs")
+        logits_RV = logits_RV.float().contiguous()
+        answers: list[PositionLogprobs] = []
+        rows_at_once = _rows_at_once(logits_RV)
+        for begin in range(0, len(token_ids), rows_at_once):
+            part_rV = logits_RV[begin : begin + rows_at_once]
+            for maximum in first_largest(part_rV)[0].tolist():
+                if not math.isfinite(maximum):
+                    raise EngineFault(f"the model's logits {_describe_maximum(maximum)} within the prompt")
+            chosen = [[token_id] for token_id in token_ids[begin : begin + rows_at_once]]
+            found = position_logprobs(part_rV, chosen, [top_k] * len(chosen), normalise=True)
+            answers.extend(row[0] for row in found)
+        return answers
+
+    def _check_num_leading(self, number: int, name: str) -> None:
+        wanted = self._vocab_size if number == -1 else number
+        if wanted > self._max_logprobs:
+            raise InvalidValue(
+                f"{name} must be at most {self._max_logprobs} (--max-logprobs), got {number}", field=name
+            )
+
+    def _refusal(self, sequence_id: int) -> str:
+        return self._refused.get(sequence_id, "the sampler was never told about this sequence")
+
+    def _sample_safely(self, logits_RV: Tensor, rows: list[Row]) -> None:
+        """Fill the rows; when something raises, each row on its own, and those that still raise fail."""
+        try:
+            self._sample_chunk(logits_RV, rows)
+        except Exception as error:  # noqa: BLE001 - a row fails alone, its neighbours go on
+            if len(rows) == 1:
+                rows[0].error = _explain(error, "sampling")
+                return
+            for row in rows:
+                self._sample_safely(logits_RV, [row])
+
+    def _sample_chunk(self, logits_RV: Tensor, rows: list[Row]) -> None:
+        """Fill rows of equal needs with tokens and log-probabilities."""
+        indices = torch.tensor([row.index for row in rows], device=logits_RV.device)
+        raw_rV = logits_RV.index_select(0, indices)
+        changed_rV = _apply_steps(raw_rV, rows) if rows[0].steps else raw_rV
+        shown_rV = changed_rV
+        if rows[0].state.is_greedy:
+            for row in rows:
+                row.tokens = [row.best] * row.request.num_samples
+        else:
+            shown_rV = self._draw(changed_rV, rows)
+        if rows[0].state.num_logprobs is not None:
+            self._attach_logprobs(shown_rV if self._is_processed else raw_rV, rows)
+
+    def _draw(self, logits_rV: Tensor, rows: list[Row]) -> Tensor:
+        """Fill random rows with tokens; returns the logits after temperature and truncation."""
+        states = [row.state for row in rows]
+        maxima_r = logits_rV.new_tensor([row.maximum for row in rows])
+        temperatures_r = logits_rV.new_tensor([state.temperature for state in states])
+        asked = None
+        if states[0].truncates:
+            asked = Truncation(
+                min_p=[state.min_p for state in states],
+                top_k=[state.top_k for state in states],
+                top_p=[state.top_p for state in states],
+            )
+        pool = weigh(logits_rV, maxima_r, temperatures_r, asked)
+        draws = [
+            [draw_bits(row.state.seed, row.request.position, sample) for sample in row.sample_indices]
+            for row in rows
+        ]
+        for row, tokens in zip(rows, draw_tokens(pool.weights_rC, draws, pool.ids_rC), strict=True):
+            row.tokens = tokens
+        if states[0].num_logprobs is None or not self._is_processed:
+            return logits_rV
+        shown_rV = logits_rV / temperatures_r[:, None]
+        if asked is not None:
+            shown_rV.masked_fill_(~pool.kept_mask(logits_rV.shape[1]), -torch.inf)
+        return shown_rV
+
+    def _attach_logprobs(self, values_rV: Tensor, rows: list[Row]) -> None:
+        answers = position_logprobs(
+            values_rV,
+            [row.tokens for row in rows],
+            [row.state.num_logprobs or 0 for row in rows],
+            normalise=self._is_normalised,
+        )
+        for row, answer in zip(rows, answers, strict=True):
+            row.logprobs = answer
+
+
+def _rows_at_once(logits_RV: Tensor) -> int:
+    values = _CHUNK_VALUES if logits_RV.device.type == "cpu" else _CHUNK_VALUES_DEVICE
+    return max(1, values // logits_RV.shape[1])
+
+
+def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
+    """A copy of the logits after each row's own steps; renews what the rows know of their largest logit."""
+    changed_rV = raw_rV.clone()
+    for row, row_V in zip(rows, changed_rV, strict=True):
+        for step in row.steps:
+            step.apply(row_V, row.state.output_ids)
+    maxima_r, best_r = first_largest(changed_rV)
+    for row, maximum, best in zip(rows, maxima_r.tolist(), best_r.tolist(), strict=True):
+        row.maximum, row.best = maximum, best
+        if not math.isfinite(maximum):
+            raise InvalidValue(
+                f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
+                "check allowed_token_ids, bad_words, min_tokens, logit_bias and repetition_penalty"
+            )
+    return changed_rV
+
+
+def _explain(error: Exception, doing: str) -> str:
+    """The failed row's message. Unexpected exceptions are named by type only and logged in full."""
+    if isinstance(error, QuireError):
+        return str(error)
+    _log.error("%s failed", doing, exc_info=error)
+    return f"{doing} raised {type(error).__name__}; the server's log has the details"
+
+
+def _describe_maximum(maximum: float) -> str:
+    """What a row's largest value tells when it is not finite."""
+    if math.isnan(maximum):
+        return "hold NaN"
+    return "hold +inf" if maximum > 0 else "are all -inf"

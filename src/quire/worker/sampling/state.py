@@ -1,0 +1,46 @@
+"""What the sampler remembers of one sequence: its outputs and its compiled parameters."""
+
+from __future__ import annotations
+
+from quire.base.messages import SequenceStart
+from quire.worker.sampling.penalties import Penalties
+from quire.worker.sampling.steps import Step, compile_steps
+from quire.worker.sampling.truncation import is_worth_narrowing
+
+
+class SequenceState:
+    """One sequence: compiled once at its start, then grown by each token it samples."""
+
+    def __init__(self, start: SequenceStart, vocab_size: int) -> None:
+        sampling = start.sampling
+        self.seed = start.seed
+        self.sample_index = start.sample_index
+        self.is_greedy = sampling.is_greedy
+        self.temperature = sampling.temperature
+        self.min_p = sampling.min_p
+        self.top_k = sampling.top_k if 0 < sampling.top_k < vocab_size else 0  # 0: off
+        self.top_p = float(sampling.top_p)
+        # A small top_k leaves so few tokens that the rest of the work hardly counts.
+        self.narrows = not self.is_greedy and self.top_k > 0 and is_worth_narrowing(self.top_k, vocab_size)
+        self.num_logprobs = sampling.logprobs  # None: not asked, -1: the whole vocabulary
+        self._output_ids = start.token_ids[start.num_prompt_tokens :]
+        self._steps = compile_steps(start, vocab_size)
+        self._penalties = [step for step in self._steps if isinstance(step, Penalties)]
+
+    @property
+    def truncates(self) -> bool:
+        """Whether min_p, top_k or top_p excludes tokens."""
+        return not self.is_greedy and (self.top_k > 0 or self.top_p < 1.0 or self.min_p > 0.0)
+
+    def due_steps(self) -> list[Step]:
+        """The steps that change this sequence's logits now."""
+        return [step for step in self._steps if step.is_due(self._output_ids)]
+
+    @property
+    def output_ids(self) -> list[int]:
+        return self._output_ids
+
+    def append(self, token_id: int) -> None:
+        self._output_ids.append(token_id)
+        for penalties in self._penalties:
+            penalties.count(token_id)
