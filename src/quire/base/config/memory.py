@@ -16,7 +16,6 @@ from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
 
 GIB = 1024**3
-DEFAULT_BLOCK_SIZE = 16
 # a CPU machine's memory is shared with the page cache and other programs: take half, more only if needed
 DEFAULT_SHARE = 0.5
 LARGEST_SHARE = 0.9
@@ -55,7 +54,7 @@ def plan_memory(
     asked: Asked, card: ModelCard, machine: Machine, dtype: Dtype, scheduler: SchedulerConfig
 ) -> tuple[int, CacheConfig, MemoryPlan, list[Decision]]:
     """(max_model_len, cache, plan, decisions). Raises ConfigError when what was asked for does not fit."""
-    block_size: int = asked["block_size"] or DEFAULT_BLOCK_SIZE
+    block_size: int = asked["block_size"]
     block_bytes = card.kv_bytes_per_token(DTYPE_BYTES[dtype]) * block_size
     wanted_len, is_exact_len = _wanted_length(asked, card)
     wanted_blocks = _blocks(wanted_len, block_size)

@@ -86,7 +86,7 @@ def _threads(asked: Asked, machine: Machine) -> tuple[int, list[Decision]]:
         reason += f" by {machine.cores_limited_by}"
     if count < machine.num_cores:
         reason = f"{count} physical cores behind {machine.num_cores} hardware threads"
-    return count, [Decision("threads", str(count), reason, "OMP_NUM_THREADS")]
+    return count, [Decision("omp-num-threads", str(count), reason, "OMP_NUM_THREADS")]
 
 
 def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Decision]]:
@@ -109,10 +109,10 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
         )
     sequences: int | None = asked["max_num_seqs"]
     if sequences is None:
-        sequences = min(DEFAULT_MAX_NUM_SEQS, tokens)
-        if sequences < DEFAULT_MAX_NUM_SEQS:
-            reason = f"a step of {tokens} tokens holds no more sequences"
-            decisions.append(Decision("max-num-seqs", str(sequences), reason, "--max-num-seqs"))
+        sequences, reason = DEFAULT_MAX_NUM_SEQS, "the default on CPU"
+        if tokens < sequences:
+            sequences, reason = tokens, f"a step of {tokens} tokens holds no more"
+        decisions.append(Decision("max-num-seqs", str(sequences), reason, "--max-num-seqs"))
     elif sequences > tokens:
         raise ConfigError(
             f"--max-num-seqs {sequences} is more than --max-num-batched-tokens {tokens}: each running sequence "

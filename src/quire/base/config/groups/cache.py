@@ -10,7 +10,7 @@ SETTINGS = (
         name="block-size",
         group=GROUP,
         kind=kinds.integer(1, 512),
-        default_text="16",
+        default=16,
         doc="Tokens in one KV block.",
     ),
     Setting(

@@ -1,0 +1,62 @@
+# The commands of this repository; CI runs the same ones. The environment is built on first use, in .venv.
+#
+#   make serve [MODEL=...] [ARGS="--port 8001"]    install what is needed, serve (the built-in model by default)
+#   make test  [ARGS="tests/base -k memory"]       install what is needed, run the tests
+#   make check                                     formatting, lint, types, direction of imports, house rules
+#   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
+#   make docs                                      write the generated reference pages again
+#
+# PYTHON chooses the interpreter (3.11 or newer), VENV the environment's folder, PIP_FLAGS adds options to pip:
+# on Linux the default torch package carries GPU libraries, an index of CPU builds makes it a tenth the size.
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_FLAGS ?=
+MODEL ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
+
+.PHONY: serve test check bench docs clean
+
+serve: $(VENV)/.serve
+	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python -m pytest tests/house
+
+bench: $(VENV)/.serve
+	@$(BIN)/python tools/bench_startup.py $(ARGS)
+
+docs: $(VENV)/.serve
+	$(BIN)/python tools/write_reference.py
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+
+$(VENV)/.created:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Quire needs Python 3.11 or newer; name one with: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@echo "Creating $(VENV) with $$($(PYTHON) --version)"
+	@$(PYTHON) -m venv $(VENV) || \
+		{ echo "this Python has no venv module; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@touch $@
+
+$(VENV)/.serve: requirements/serve.lock pyproject.toml | $(VENV)/.created
+	@echo "Installing what serving needs (once)"
+	@$(PIP) -r requirements/serve.lock
+	@$(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
+	@echo "Installing what tests and checks need (once)"
+	@$(PIP) -r requirements/dev.lock
+	@touch $@

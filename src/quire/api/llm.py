@@ -1,0 +1,190 @@
+"""LLM: the offline entry. The engine runs in this process; prompts in, finished outputs out, in order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from quire.api.startup import prepare_startup
+from quire.base.config import Asked
+from quire.base.errors import InvalidValue
+from quire.base.messages import OutputKind, SamplingParams
+from quire.engine.client import InProcessClient
+from quire.text.session import OutputStream, RequestOutput, Session
+from quire.text.template import ChatTemplate
+from quire.text.tokenizer import Tokenizer
+
+if TYPE_CHECKING:
+    from tqdm import tqdm
+
+DEFAULT_MAX_TOKENS = 16  # SamplingParams' own default, as users of `LLM` expect it
+Prompt = str | list[int] | dict[str, Any]
+Message = dict[str, Any]
+
+
+class LLM:
+    """A model loaded into this process. Keywords are `quire serve`'s options with underscores.
+
+    Raises ConfigError or CheckpointError when the model cannot be loaded as asked. Without a model, the
+    built-in one is used.
+    """
+
+    def __init__(self, model: str | None = None, **settings: Any) -> None:
+        startup = prepare_startup(Asked.from_keywords({"model": model, **settings}))
+        self.config = startup.resolution.engine
+        server = startup.resolution.server
+        self._client = InProcessClient(self.config)
+        self._session = Session(
+            self._client,
+            self.config,
+            Tokenizer.load(Path(self.config.text_folder)),
+            ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
+            server.sampling_defaults,
+        )
+        self._num_requests = 0
+
+    def get_tokenizer(self) -> Tokenizer:
+        return self._session.tokenizer
+
+    def get_default_sampling_params(self) -> SamplingParams:
+        """What a call without `sampling_params` uses: the model's generation_config.json, 16 tokens."""
+        return self._session.sampling_params({"max_tokens": DEFAULT_MAX_TOKENS})
+
+    def generate(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        use_tqdm: bool = True,
+        priority: Sequence[int] | None = None,
+    ) -> list[RequestOutput]:
+        """Complete every prompt; outputs come in the order of the prompts.
+
+        A prompt is text, token ids, or a dict with "prompt" or "prompt_token_ids" and optionally "cache_salt".
+        Raises InvalidValue naming the field before anything is computed.
+        """
+        asked = _as_list(prompts)
+        params = self._params_for(sampling_params, len(asked))
+        priorities = list(priority or [0] * len(asked))
+        if len(priorities) != len(asked):
+            raise InvalidValue(
+                f"priority has {len(priorities)} entries for {len(asked)} prompts", field="priority"
+            )
+        streams = [
+            self._open(prompt, wish, rank)
+            for prompt, wish, rank in zip(asked, params, priorities, strict=True)
+        ]
+        return self._finish(streams, use_tqdm)
+
+    def chat(
+        self,
+        messages: list[Message] | Sequence[list[Message]],
+        sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
+        *,
+        use_tqdm: bool = True,
+        chat_template: str = "",
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        tools: list[dict[str, Any]] | None = None,
+        chat_template_kwargs: dict[str, Any] | None = None,
+    ) -> list[RequestOutput]:
+        """Answer one conversation or several; each is rendered by the model's chat template."""
+        conversations = [messages] if messages and isinstance(messages[0], dict) else messages
+        prompts: list[Prompt] = []
+        for conversation in conversations:
+            text = self._session.render_chat(
+                conversation,
+                tools=tools,
+                chat_template=chat_template,
+                add_generation_prompt=add_generation_prompt,
+                continue_final_message=continue_final_message,
+                template_kwargs=chat_template_kwargs,
+            )
+            # The template writes the special tokens itself, so none are added.
+            prompts.append({"prompt": text, "add_special_tokens": False})
+        return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
+
+    def reset_prefix_cache(self) -> None:
+        self._client.forget_prefixes()
+
+    def _params_for(
+        self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
+    ) -> list[SamplingParams]:
+        if given is None or isinstance(given, SamplingParams):
+            return [given or self.get_default_sampling_params()] * num_prompts
+        if len(given) != num_prompts:
+            raise InvalidValue(
+                f"sampling_params has {len(given)} entries for {num_prompts} prompts; give one, or one each",
+                field="sampling_params",
+            )
+        return list(given)
+
+    def _open(self, prompt: Prompt, sampling: SamplingParams, priority: int) -> OutputStream:
+        fields = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+        body = fields.get("prompt_token_ids", fields.get("prompt"))
+        if body is None:
+            raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
+        self._num_requests += 1
+        request = self._session.prepare_now(
+            body,
+            msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
+            request_id=str(self._num_requests - 1),
+            priority=priority,
+            cache_salt=fields.get("cache_salt", ""),
+            add_special_tokens=fields.get("add_special_tokens", True),
+        )
+        return OutputStream(request, self._session.tokenizer, body if isinstance(body, str) else None)
+
+    def _finish(self, streams: list[OutputStream], use_tqdm: bool) -> list[RequestOutput]:
+        """Submit all, step until all have ended; on any exception abort what is left, so the next call is clean."""
+        by_id = {stream.request.request_id: stream for stream in streams}
+        outputs: dict[str, RequestOutput] = {}
+        try:
+            for stream in streams:
+                self._client.submit(stream.request)
+            for output in self._outputs(by_id, _progress(len(streams), use_tqdm)):
+                outputs[output.request_id] = output
+        finally:
+            for request_id in by_id.keys() - outputs.keys():
+                self._client.abort(request_id)
+            while self._client.has_work:
+                self._client.step()
+        return [outputs[stream.request.request_id] for stream in streams]
+
+    def _outputs(self, streams: dict[str, OutputStream], bar: tqdm[Any] | None) -> Iterator[RequestOutput]:
+        num_tokens, open_ids = 0, set(streams)
+        while open_ids:
+            for event in self._client.step():
+                num_tokens += len(event.token_ids)
+                stream = streams[event.request_id]
+                output = stream.apply(event)
+                if output is not None and output.finished and event.request_id in open_ids:
+                    open_ids.remove(event.request_id)
+                    if stream.aborts:
+                        self._client.abort(event.request_id)
+                    if bar is not None:
+                        bar.set_postfix_str(f"{num_tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tok/s")
+                        bar.update()
+                    yield output
+        if bar is not None:
+            bar.close()
+
+
+def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
+    """One prompt or many: a list of ints is one prompt of token ids."""
+    if isinstance(prompts, (str, dict)):
+        return [prompts]
+    if prompts and all(isinstance(item, int) for item in prompts):
+        return [list(prompts)]  # type: ignore[list-item]
+    return list(prompts)  # type: ignore[arg-type]
+
+
+def _progress(num_prompts: int, use_tqdm: bool) -> tqdm[Any] | None:
+    if not use_tqdm:
+        return None
+    from tqdm import tqdm
+
+    return tqdm(total=num_prompts, desc="Prompts", unit="prompt", dynamic_ncols=True)

@@ -1,0 +1,102 @@
+"""From prepared engine requests to the outputs of a reply: merged, metered, and given up when nobody reads."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from quire.api.server.errors import SequenceFailed, Unavailable
+from quire.api.server.metrics import RequestMeter
+from quire.api.server.service import DRAINING_RETRY_S, Service
+from quire.base.errors import EngineDead
+from quire.base.messages import EngineRequest
+from quire.text.session import RequestOutput, Session
+
+logger = logging.getLogger("quire.server")
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """An engine request whose every limit was applied, and the prompt's text where there was one."""
+
+    request: EngineRequest
+    prompt_text: str | None
+
+
+Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
+
+
+async def generate(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
+    """Deltas of all requests as they come, each with the number of its request. Closing it aborts the rest.
+
+    Raises SequenceFailed when a sample ends in an error, Unavailable when a shutdown cut it short, EngineDead.
+    """
+    _log_requests(service, prepared)
+    source = _one(service, session, prepared[0]) if len(prepared) == 1 else _many(service, session, prepared)
+    try:
+        async with aclosing(source) as outputs:
+            async for item in outputs:
+                yield item
+    except EngineDead as error:
+        if service.is_draining:
+            raise Unavailable("The server is shutting down.", retry_after_s=DRAINING_RETRY_S) from error
+        raise
+
+
+async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
+    meter = RequestMeter(service.metrics, item.request)
+    try:
+        async with aclosing(session.stream(item.request, item.prompt_text)) as outputs:
+            async for output in outputs:
+                meter.saw(output)
+                if any(sample.finish_reason == "error" for sample in output.outputs):
+                    raise SequenceFailed(item.request.request_id)
+                yield number, output
+    finally:
+        meter.close()
+
+
+async def _many(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
+    """All requests at once, their outputs in order of arrival."""
+    arrived: asyncio.Queue[tuple[int, RequestOutput] | Exception | None] = asyncio.Queue()
+
+    async def pump(number: int, item: Prepared) -> None:
+        try:
+            async with aclosing(_one(service, session, item, number)) as outputs:
+                async for pair in outputs:
+                    arrived.put_nowait(pair)
+            arrived.put_nowait(None)
+        except Exception as error:  # noqa: BLE001  handed to the reader, who raises it
+            arrived.put_nowait(error)
+
+    pumps = [asyncio.create_task(pump(number, item)) for number, item in enumerate(prepared)]
+    try:
+        num_open = len(pumps)
+        while num_open:
+            news = await arrived.get()
+            if news is None:
+                num_open -= 1
+            elif isinstance(news, Exception):
+                raise news
+            else:
+                yield news
+    finally:
+        for task in pumps:
+            task.cancel()
+        await asyncio.gather(*pumps, return_exceptions=True)
+
+
+def _log_requests(service: Service, prepared: Sequence[Prepared]) -> None:
+    """Names and sizes only; what people write stays out of the log."""
+    if service.config.enable_log_requests:
+        for item in prepared:
+            logger.info(
+                "request %s: %d prompt tokens, %s",
+                item.request.request_id,
+                len(item.request.prompt_token_ids),
+                item.request.sampling,
+            )

@@ -1,0 +1,257 @@
+"""From a bound port to an exit code: the HTTP server's life around the engine's.
+
+The port is bound first, so that probes and `/v1/models` answer while weights load. The first SIGTERM or SIGINT
+drains: `/ready` turns false at once, new requests get 503, running streams may finish. A second one aborts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import errno
+import logging
+import os
+import signal
+import socket
+import stat
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import uvicorn
+
+from quire.api.server.app import create_app
+from quire.api.server.service import Service
+from quire.base.config import EngineConfig, ServerConfig
+from quire.base.errors import ConfigError
+from quire.engine.client import EngineState, ProcessClient
+from quire.text.session import Session
+from quire.text.template import ChatTemplate
+from quire.text.tokenizer import Tokenizer
+
+logger = logging.getLogger("quire.server")
+
+ENGINE_CHECK_S = 0.2  # how soon a dead engine is noticed when no request is waiting on it
+FAREWELL_S = 2.0  # how long ended streams get to write their last event
+_FULL_BACKLOG = 2048
+
+
+def serve_http(
+    client: ProcessClient,
+    engine_config: EngineConfig,
+    server_config: ServerConfig,
+    announce: Callable[[float], None],
+) -> int:
+    """Serve until a signal or the engine's death; returns the exit code.
+
+    0 after a clean drain, 128 + signal when streams had to be aborted, 1 when the engine died. `announce` is
+    called once, with the seconds since this call, when requests are taken. The client is shut down in every
+    case. Raises ConfigError when the address cannot be bound, and whatever the engine failed to start with.
+    """
+    started_s = time.monotonic()
+    try:
+        listener = bind(server_config)
+    except BaseException:
+        client.reap()
+        raise
+    service = Service(client, engine_config, server_config)
+    try:
+        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+            return runner.run(_serve(service, listener, lambda: announce(time.monotonic() - started_s)))
+    finally:
+        listener.close()
+        if server_config.uds:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(server_config.uds)
+
+
+def bind(config: ServerConfig) -> socket.socket:
+    """The listening socket; raises ConfigError in one sentence."""
+    try:
+        return _bind_unix(config.uds) if config.uds else _bind_tcp(config.host, config.port)
+    except OSError as error:
+        where = config.uds or f"{config.host or '*'}:{config.port}"
+        setting = "uds" if config.uds else "host" if error.errno == errno.EADDRNOTAVAIL else "port"
+        remedy = _REMEDIES.get(error.errno or 0, error.strerror or str(error))
+        raise ConfigError(f"cannot listen on {where}: {remedy}", setting=setting) from None
+
+
+_REMEDIES = {
+    errno.EADDRINUSE: "another process already does; stop it or choose another --port",
+    errno.EACCES: "this user may not; choose a --port above 1023",
+    errno.EADDRNOTAVAIL: "this machine does not have that address; check --host",
+}
+
+
+def _bind_tcp(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind((host, port))
+        listener.listen(_FULL_BACKLOG)  # connections queue here until the loop runs
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _bind_unix(path: str) -> socket.socket:
+    with contextlib.suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            _remove_stale(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        listener.bind(path)
+        listener.listen(_FULL_BACKLOG)
+    except BaseException:
+        listener.close()
+        raise
+    return listener
+
+
+def _remove_stale(path: str) -> None:
+    """Remove a socket file nobody listens on; leave a live one for bind to refuse."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    try:
+        import uvloop
+    except ImportError:  # not made for every platform
+        return None
+    return uvloop.new_event_loop
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn without its signal handling: `_Signals` decides when it ends."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+class _Signals:
+    """The first SIGTERM or SIGINT sets `drain`, the second `abort`; `last` remembers which it was."""
+
+    def __init__(self) -> None:
+        self.drain = asyncio.Event()
+        self.abort = asyncio.Event()
+        self.last = signal.SIGTERM
+
+    def install(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._arrived, number)
+
+    def _arrived(self, number: signal.Signals) -> None:
+        self.last = number
+        (self.abort if self.drain.is_set() else self.drain).set()
+
+
+async def _serve(service: Service, listener: socket.socket, announce: Callable[[], None]) -> int:
+    signals = _Signals()
+    signals.install()
+    server = _HttpServer(_uvicorn_config(service))
+    http = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    try:
+        return await _live(service, signals, announce, http)
+    finally:
+        service.is_draining = True
+        await service.client.shutdown(0.0)
+        await service.wait_idle(FAREWELL_S)
+        server.should_exit = True
+        await http
+
+
+async def _live(
+    service: Service, signals: _Signals, announce: Callable[[], None], http: asyncio.Task[None]
+) -> int:
+    """Load, serve, drain; returns the exit code."""
+    loading = asyncio.create_task(_load(service), name="load")
+    drain = asyncio.create_task(signals.drain.wait(), name="drain signal")
+    watch = asyncio.create_task(_engine_death(service), name="engine watch")
+    try:
+        await asyncio.wait({loading, drain, http}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done():
+            await loading  # raises what the engine failed with
+            announce()
+            await asyncio.wait({drain, watch, http}, return_when=asyncio.FIRST_COMPLETED)
+        if http.done():
+            await http
+            return 1
+        if watch.done():
+            logger.error("the engine died: %s", service.client.failure)
+            return 1
+        return await _drain(service, signals, watch)
+    finally:
+        for task in (loading, drain, watch):
+            task.cancel()
+        await asyncio.gather(loading, drain, watch, return_exceptions=True)
+
+
+async def _load(service: Service) -> None:
+    """Tokenizer and template here, weights over there, at the same time."""
+    service.session, _ = await asyncio.gather(
+        asyncio.to_thread(_text_session, service), service.client.connect()
+    )
+
+
+def _text_session(service: Service) -> Session:
+    folder = Path(service.engine_config.text_folder)
+    template = ChatTemplate.load(folder, service.config.chat_template)
+    return Session(
+        service.client,
+        service.engine_config,
+        Tokenizer.load(folder),
+        template,
+        service.config.sampling_defaults,
+    )
+
+
+async def _engine_death(service: Service) -> None:
+    while service.client.state is not EngineState.DEAD:
+        await asyncio.sleep(ENGINE_CHECK_S)
+
+
+async def _drain(service: Service, signals: _Signals, watch: asyncio.Task[None]) -> int:
+    service.is_draining = True
+    num_streams = service.num_under_way
+    timeout_s = service.config.shutdown_timeout_s
+    if num_streams:
+        logger.info("draining %d requests, at most %d s; signal again to abort", num_streams, timeout_s)
+    idle = asyncio.create_task(service.wait_idle(timeout_s), name="drain")
+    abort = asyncio.create_task(signals.abort.wait(), name="abort signal")
+    await asyncio.wait({idle, abort, watch}, return_when=asyncio.FIRST_COMPLETED)
+    is_clean = idle.done() and idle.result()
+    for task in (idle, abort):
+        task.cancel()
+    await asyncio.gather(idle, abort, return_exceptions=True)
+    if is_clean:
+        return 0
+    if watch.done():
+        logger.error("the engine died while draining: %s", service.client.failure)
+        return 1
+    logger.warning("aborting %d requests", service.num_under_way)
+    return 128 + signals.last
+
+
+def _uvicorn_config(service: Service) -> uvicorn.Config:
+    config = service.config
+    return uvicorn.Config(
+        create_app(service),
+        http="httptools",
+        ws="none",
+        lifespan="off",
+        log_level=config.uvicorn_log_level,
+        access_log=not config.disable_access_log,
+        root_path=config.root_path,
+        server_header=False,
+        ssl_keyfile=config.ssl_keyfile or None,
+        ssl_certfile=config.ssl_certfile or None,
+        timeout_graceful_shutdown=int(FAREWELL_S),
+    )

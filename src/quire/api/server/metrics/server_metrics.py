@@ -1,0 +1,143 @@
+"""ServerMetrics: the numbers of one served model, rendered as Prometheus families on request.
+
+Counters and histograms are filled by RequestMeter, one per request; gauges and cache counters are read from
+the engine's last snapshot at the moment of the scrape. One registry per app, so tests and apps never meet.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+
+from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
+from prometheus_client.core import (
+    CounterMetricFamily,
+    GaugeMetricFamily,
+    HistogramMetricFamily,
+    Metric,
+)
+from prometheus_client.registry import Collector
+
+from quire.api.server.metrics import buckets
+from quire.api.server.metrics.distribution import Distribution
+from quire.base.config import EngineConfig
+from quire.base.messages import EngineStats
+from quire.engine.client import ProcessClient
+
+PREFIX = "vllm:"
+ENGINE = "0"  # one engine per server today
+_LABELS = ("model_name", "engine")
+
+_HISTOGRAMS: tuple[tuple[str, str, str], ...] = (
+    # name, bucket family, what is observed
+    ("time_to_first_token_seconds", "first_token", "Arrival to the first token, seconds."),
+    ("inter_token_latency_seconds", "inter_token", "Between two tokens of a stream, seconds."),
+    (
+        "request_time_per_output_token_seconds",
+        "inter_token",
+        "A request's mean time per token after the first.",
+    ),
+    ("e2e_request_latency_seconds", "request", "Arrival to the last token, seconds."),
+    ("request_queue_time_seconds", "request", "Arrival to first being scheduled, seconds."),
+    ("request_prefill_time_seconds", "request", "First scheduled to the first token, seconds."),
+    ("request_decode_time_seconds", "request", "First token to the last, seconds."),
+    ("request_inference_time_seconds", "request", "First scheduled to the last token, seconds."),
+    ("request_prompt_tokens", "tokens", "Prompt tokens of a request."),
+    ("request_generation_tokens", "tokens", "Tokens generated in one sample."),
+    ("request_max_num_generation_tokens", "tokens", "Tokens of a request's longest sample."),
+    ("request_params_n", "samples", "The n asked for."),
+    ("request_params_max_tokens", "tokens", "The max_tokens in effect."),
+    ("request_num_preemptions", "preemptions", "How often a request was preempted."),
+)
+
+
+class ServerMetrics(Collector):
+    """Counts since the server started. `registry` is what `/metrics` renders."""
+
+    def __init__(self, *, model_name: str, engine_config: EngineConfig, client: ProcessClient) -> None:
+        families = {
+            "first_token": buckets.TIME_TO_FIRST_TOKEN_S,
+            "inter_token": buckets.INTER_TOKEN_S,
+            "request": buckets.REQUEST_S,
+            "tokens": buckets.token_counts(engine_config.max_model_len),
+            "samples": buckets.SAMPLES,
+            "preemptions": buckets.PREEMPTIONS,
+        }
+        self.histograms = {name: Distribution(families[family]) for name, family, _ in _HISTOGRAMS}
+        self.prompt_tokens = 0
+        self.prompt_tokens_cached = 0
+        self.generation_tokens = 0
+        self.successes = dict.fromkeys(("stop", "length", "abort", "error"), 0)
+        self._values = (model_name, ENGINE)
+        self._config = engine_config
+        self._client = client
+        self.registry = CollectorRegistry()
+        self.registry.register(self)
+        ProcessCollector(registry=self.registry)
+        PlatformCollector(registry=self.registry)
+        GCCollector(registry=self.registry)
+
+    def collect(self) -> Iterator[Metric]:
+        stats = self._client.stats
+        yield from self._gauges(stats)
+        yield from self._counters(stats)
+        for name, _, text in _HISTOGRAMS:
+            family = HistogramMetricFamily(PREFIX + name, text, labels=_LABELS)
+            distribution = self.histograms[name]
+            family.add_metric(self._values, distribution.cumulative(), distribution.total)
+            yield family
+        yield self._cache_info()
+
+    def _gauges(self, stats: EngineStats) -> Iterable[Metric]:
+        used = stats.num_blocks_used / stats.num_blocks if stats.num_blocks else 0.0
+        for name, text, value in (
+            ("num_requests_running", "Sequences in the running batch.", stats.num_running),
+            ("num_requests_waiting", "Sequences waiting to be scheduled.", stats.num_waiting),
+            ("kv_cache_usage_perc", "Share of KV cache blocks in use, 0 to 1.", used),
+        ):
+            gauge = GaugeMetricFamily(PREFIX + name, text, labels=_LABELS)
+            gauge.add_metric(self._values, value)
+            yield gauge
+
+    def _counters(self, stats: EngineStats) -> Iterable[Metric]:
+        for name, text, value in (
+            (
+                "prefix_cache_queries",
+                "Tokens looked up in the prefix cache.",
+                stats.prefix_cache_queries_tokens,
+            ),
+            ("prefix_cache_hits", "Tokens found in the prefix cache.", stats.prefix_cache_hits_tokens),
+            ("num_preemptions", "Sequences preempted.", stats.num_preemptions),
+            ("prompt_tokens", "Prompt tokens processed.", self.prompt_tokens),
+            (
+                "prompt_tokens_cached",
+                "Prompt tokens served from the prefix cache.",
+                self.prompt_tokens_cached,
+            ),
+            ("generation_tokens", "Tokens generated.", self.generation_tokens),
+        ):
+            counter = CounterMetricFamily(PREFIX + name, text, labels=_LABELS)
+            counter.add_metric(self._values, value)
+            yield counter
+        success = CounterMetricFamily(
+            PREFIX + "request_success", "Samples ended, by reason.", labels=(*_LABELS, "finished_reason")
+        )
+        for reason, count in self.successes.items():
+            success.add_metric((*self._values, reason), count)
+        yield success
+
+    def _cache_info(self) -> Metric:
+        cache = self._config.cache
+        info = GaugeMetricFamily(
+            PREFIX + "cache_config_info",
+            "The KV cache's configuration.",
+            labels=("engine", "block_size", "cache_dtype", "enable_prefix_caching", "num_gpu_blocks"),
+        )
+        values = (
+            ENGINE,
+            str(cache.block_size),
+            cache.dtype,
+            str(cache.enable_prefix_caching),
+            str(cache.num_blocks),
+        )
+        info.add_metric(values, 1.0)
+        return info

@@ -1,0 +1,147 @@
+"""`/v1/chat/completions` on the wire: the request, the reply and the chunks of its stream."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+from quire.api.server.fields import FieldTable, Refusal
+from quire.api.server.openai.protocol_logprobs import ChatLogprobs, PromptLogprobs
+from quire.api.server.openai.shared_fields import HARMLESS, REFUSED, GenerationFields, Int, names_of
+from quire.api.server.openai.usage import Usage
+
+
+class ContentPart(msgspec.Struct):
+    """A piece of a message's content; only text is taken today."""
+
+    type: str
+    text: str | None = None
+    refusal: str | None = None
+
+
+class FunctionCall(msgspec.Struct):
+    name: str
+    arguments: str | dict[str, Any] = ""
+
+
+class ToolCall(msgspec.Struct):
+    function: FunctionCall
+    id: str | None = None
+    type: Literal["function"] = "function"
+
+
+class ChatMessage(msgspec.Struct):
+    """What every message must satisfy. Further keys are passed to the chat template as they are."""
+
+    role: Literal["system", "developer", "user", "assistant", "tool"]
+    content: str | list[ContentPart] | None = None
+    name: str | None = None
+    tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+
+class FunctionTool(msgspec.Struct):
+    name: str
+    description: str | None = None
+    parameters: dict[str, Any] | None = None
+
+
+class Tool(msgspec.Struct):
+    type: Literal["function"]
+    function: FunctionTool
+
+
+class ChatRequest(GenerationFields, kw_only=True):
+    """`messages` and `tools` are checked one by one later, so that errors carry their index."""
+
+    messages: list[dict[str, Any]]
+    max_completion_tokens: Int | None = None
+    logprobs: bool | None = None
+    top_logprobs: Int | None = None
+    tools: list[dict[str, Any]] | None = None
+    tool_choice: str | dict[str, Any] | None = None
+    reasoning_effort: str | None = None
+    echo: bool = False
+    add_generation_prompt: bool | None = None
+    continue_final_message: bool = False
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+_FUNCTIONS = "it was replaced by tools and tool_choice"
+_TEXT_ONLY = "this model takes and gives text only"
+
+CHAT_FIELDS = FieldTable(
+    taken=names_of(ChatRequest),
+    harmless=HARMLESS,
+    refused={
+        **REFUSED,
+        "functions": Refusal(_FUNCTIONS, unless=([],)),
+        "function_call": Refusal(_FUNCTIONS, unless=("none",)),
+        "parallel_tool_calls": Refusal("how many calls come is the model's choice", unless=(True,)),
+        "audio": Refusal(_TEXT_ONLY),
+        "modalities": Refusal(_TEXT_ONLY, unless=(["text"],)),
+        "prediction": Refusal("use speculative decoding on the server instead"),
+        "web_search_options": Refusal("this server does not reach the web"),
+        "verbosity": Refusal("no model here reads it; say it in the prompt"),
+        "moderation": Refusal("nothing is moderated here"),
+        "include_reasoning": Refusal("reasoning stays part of the content", unless=(True,)),
+        "documents": Refusal("send them in chat_template_kwargs if the chat template reads them"),
+        "chat_template": Refusal("requests may not bring a template; start the server with --chat-template"),
+        "media_io_kwargs": Refusal(_TEXT_ONLY),
+        "mm_processor_kwargs": Refusal(_TEXT_ONLY),
+        "return_prompt_text": Refusal("use /tokenize to see the prompt", unless=(False,)),
+        "prompt": Refusal("it belongs to /v1/completions; send `messages`"),
+    },
+)
+
+
+class ReplyMessage(msgspec.Struct):
+    role: str
+    content: str
+
+
+class ChatChoice(msgspec.Struct):
+    index: int
+    message: ReplyMessage
+    logprobs: ChatLogprobs | None
+    finish_reason: str | None
+    stop_reason: int | str | None
+    token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChatReply(msgspec.Struct, kw_only=True):
+    id: str
+    object: str = "chat.completion"
+    created: int
+    model: str
+    choices: list[ChatChoice]
+    usage: Usage
+    system_fingerprint: str
+    prompt_logprobs: PromptLogprobs | msgspec.UnsetType = msgspec.UNSET
+    prompt_token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class Delta(msgspec.Struct, omit_defaults=True):
+    role: str | None = None
+    content: str | None = None
+
+
+class ChunkChoice(msgspec.Struct):
+    index: int
+    delta: Delta
+    logprobs: ChatLogprobs | None
+    finish_reason: str | None
+    stop_reason: int | str | msgspec.UnsetType | None = msgspec.UNSET
+    token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
+
+
+class ChatChunk(msgspec.Struct, kw_only=True):
+    id: str
+    object: str = "chat.completion.chunk"
+    created: int
+    model: str
+    choices: list[ChunkChoice]
+    system_fingerprint: str
+    usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    prompt_token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET

@@ -1,0 +1,136 @@
+"""The request fields chat and text completions have in common, and the known fields both refuse.
+
+`GenerationFields` is only a list of names and JSON types; ranges are checked once, in SamplingParams and the
+text session. None means "left out".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import msgspec
+
+from quire.api.server.fields import Refusal
+
+Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
+Float = float
+
+
+class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    include_usage: bool = False
+    continuous_usage_stats: bool = False
+
+
+class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """OpenAI's sampling and streaming fields, then vLLM's additions."""
+
+    model: str | None = None
+    n: Int | None = None
+    max_tokens: Int | None = None
+    temperature: Float | None = None
+    top_p: Float | None = None
+    presence_penalty: Float | None = None
+    frequency_penalty: Float | None = None
+    logit_bias: dict[Int, Float] | None = None
+    seed: Int | None = None
+    stop: str | list[str] | None = None
+    stream: bool = False
+    stream_options: StreamOptions | None = None
+
+    top_k: Int | None = None
+    min_p: Float | None = None
+    repetition_penalty: Float | None = None
+    stop_token_ids: list[Int] | None = None
+    include_stop_str_in_output: bool | None = None
+    ignore_eos: bool | None = None
+    min_tokens: Int | None = None
+    skip_special_tokens: bool | None = None
+    spaces_between_special_tokens: bool | None = None
+    truncate_prompt_tokens: Int | None = None
+    prompt_logprobs: Int | None = None
+    allowed_token_ids: list[Int] | None = None
+    bad_words: list[str] | None = None
+    add_special_tokens: bool | None = None
+    priority: Int = 0
+    request_id: str | None = None
+    cache_salt: str | None = None
+    return_tokens_as_token_ids: bool = False
+    return_token_ids: bool = False
+
+
+# SamplingParams fields whose request field has the same name and meaning
+SAMPLING_FIELDS = (
+    "n",
+    "max_tokens",
+    "temperature",
+    "top_p",
+    "presence_penalty",
+    "frequency_penalty",
+    "logit_bias",
+    "seed",
+    "stop",
+    "top_k",
+    "min_p",
+    "repetition_penalty",
+    "stop_token_ids",
+    "include_stop_str_in_output",
+    "ignore_eos",
+    "min_tokens",
+    "skip_special_tokens",
+    "spaces_between_special_tokens",
+    "truncate_prompt_tokens",
+    "prompt_logprobs",
+    "allowed_token_ids",
+    "bad_words",
+)
+
+# No effect on the answer by definition: labels for the caller's own books, hints for a cache.
+HARMLESS: dict[str, type] = {
+    "user": str,
+    "metadata": dict,
+    "safety_identifier": str,
+    "prompt_cache_key": str,
+}
+
+_GRAMMAR = "constrained output is not built in yet; ask for the format in the prompt"
+_GUIDED = "constrained output is not built in yet (this field's successor is structured_outputs)"
+_BEAM = "there is no beam search; use n for several samples"
+_TRANSFER = "keys and values are not moved between servers"
+
+REFUSED: dict[str, Refusal] = {
+    "best_of": Refusal("every sample drawn is returned; use n", unless=(1,)),
+    "store": Refusal("nothing is stored on this server", unless=(False,)),
+    "service_tier": Refusal("there is one tier", unless=("auto", "default")),
+    "prompt_cache_retention": Refusal("prefixes stay cached as long as memory lasts", unless=("in_memory",)),
+    "response_format": Refusal(_GRAMMAR, unless=({"type": "text"},)),
+    "structured_outputs": Refusal(_GRAMMAR),
+    "guided_json": Refusal(_GUIDED),
+    "guided_regex": Refusal(_GUIDED),
+    "guided_choice": Refusal(_GUIDED),
+    "guided_grammar": Refusal(_GUIDED),
+    "guided_decoding_backend": Refusal(_GUIDED),
+    "guided_whitespace_pattern": Refusal(_GUIDED),
+    "use_beam_search": Refusal(_BEAM, unless=(False,)),
+    "length_penalty": Refusal(_BEAM, unless=(1, 1.0)),
+    "early_stopping": Refusal(_BEAM, unless=(False,)),
+    "truncation_side": Refusal("truncate_prompt_tokens keeps the last tokens", unless=("left",)),
+    "detokenize": Refusal("this route answers in text; add return_token_ids for ids", unless=(True,)),
+    "logprob_token_ids": Refusal("use logprobs, which reports the most likely tokens"),
+    "session_id": Refusal("requests are independent; a shared prefix is found without it"),
+    "kv_transfer_params": Refusal(_TRANSFER),
+    "ec_transfer_params": Refusal(_TRANSFER),
+    "vllm_xargs": Refusal("no extension is loaded that reads it"),
+    "repetition_detection": Refusal("use repetition_penalty or frequency_penalty"),
+    "thinking_token_budget": Refusal("use max_tokens"),
+    "stream_interval": Refusal("every token is sent as soon as it is there", unless=(1,)),
+    "watermarking": Refusal("outputs carry no watermark"),
+    "return_weight_versions": Refusal("weights do not change while the server runs", unless=(False,)),
+    "routed_experts_prompt_start": Refusal("expert routing is not reported", unless=(0,)),
+    "return_token_offsets": Refusal("use completions' logprobs.text_offset", unless=(False,)),
+    "mm_payload": Refusal("this model takes text only"),
+}
+
+
+def names_of(struct: type[msgspec.Struct]) -> tuple[str, ...]:
+    """The JSON names of a Struct's fields."""
+    return struct.__struct_encode_fields__

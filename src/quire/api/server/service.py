@@ -1,0 +1,130 @@
+"""Service: what every route needs, and whether it may generate now. One per process, no globals."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+
+import msgspec
+
+from quire import __version__
+from quire.api.server.errors import Unavailable
+from quire.api.server.metrics import ServerMetrics
+from quire.base.config import EngineConfig, ServerConfig
+from quire.base.errors import EngineDead, NotFound
+from quire.engine.client import EngineState, ProcessClient
+from quire.text.session import Session
+
+LOADING_RETRY_S = 2
+DRAINING_RETRY_S = 5
+
+
+class Phase(Enum):
+    """Where the server stands. Only READY generates; every phase but DEAD is healthy or about to be."""
+
+    LOADING = "loading"
+    READY = "ready"
+    DRAINING = "draining"
+    DEAD = "dead"
+
+
+class Service:
+    """The engine client, the text session (None until the tokenizer is loaded) and the requests under way."""
+
+    def __init__(
+        self, client: ProcessClient, engine_config: EngineConfig, server_config: ServerConfig
+    ) -> None:
+        self.client = client
+        self.engine_config = engine_config
+        self.config = server_config
+        self.session: Session | None = None
+        self.is_draining = False
+        self.started_unix_s = int(time.time())
+        self.fingerprint = _fingerprint(engine_config)
+        self.metrics = ServerMetrics(
+            model_name=server_config.served_model_names[0], engine_config=engine_config, client=client
+        )
+        self._under_way: set[asyncio.Task[object]] = set()
+
+    @property
+    def phase(self) -> Phase:
+        if self.client.state is EngineState.DEAD:
+            return Phase.DEAD
+        if self.is_draining or self.client.state is EngineState.DRAINING:
+            return Phase.DRAINING
+        if self.client.state is EngineState.LOADING or self.session is None:
+            return Phase.LOADING
+        return Phase.READY
+
+    @property
+    def num_under_way(self) -> int:
+        """Generation requests whose reply is not complete."""
+        return len(self._under_way)
+
+    def text_session(self) -> Session:
+        """The session for text work alone (tokenize); raises Unavailable before the tokenizer is loaded."""
+        if self.session is None:
+            raise self._loading()
+        return self.session
+
+    def generating_session(self) -> Session:
+        """The session if a request may start now; raises Unavailable or EngineDead."""
+        phase = self.phase
+        if phase is Phase.DEAD:
+            raise EngineDead(self.client.failure)
+        if phase is Phase.DRAINING:
+            raise Unavailable("The server is shutting down.", retry_after_s=DRAINING_RETRY_S)
+        if phase is Phase.LOADING or self.session is None:
+            raise self._loading()
+        return self.session
+
+    def _loading(self) -> Unavailable:
+        total_bytes = self.client.load_total_bytes
+        done = f" ({100 * self.client.load_done_bytes // total_bytes} %)" if total_bytes else ""
+        return Unavailable(
+            f"The model is still loading{done}; /ready answers 200 when it can generate.",
+            retry_after_s=LOADING_RETRY_S,
+        )
+
+    def served_name(self, asked: str | None) -> str:
+        """The model name to answer with; raises NotFound. Without a name, the first one is meant."""
+        names = self.config.served_model_names
+        if asked is None:
+            return names[0]
+        if asked in names:
+            return asked
+        listed = ", ".join(f"`{name}`" for name in names)
+        error = NotFound(f"The model `{asked[:200]}` is not served here; there is {listed}.", field="model")
+        error.code = "model_not_found"
+        raise error
+
+    @contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Marks the current task as a generation request, so that a drain waits for it."""
+        task = asyncio.current_task()
+        assert task is not None
+        self._under_way.add(task)
+        try:
+            yield
+        finally:
+            self._under_way.discard(task)
+
+    async def wait_idle(self, timeout_s: float) -> bool:
+        """Wait until no generation request is under way; False when the time ran out first."""
+        deadline_s = time.monotonic() + timeout_s
+        while self._under_way:
+            remaining_s = deadline_s - time.monotonic()
+            if remaining_s <= 0:
+                return False
+            await asyncio.wait(self._under_way, timeout=remaining_s)
+        return True
+
+
+def _fingerprint(config: EngineConfig) -> str:
+    """Names what decides the tokens: the version and the engine's configuration, without revealing it."""
+    digest = hashlib.sha256(msgspec.msgpack.encode(config)).hexdigest()
+    return f"quire-{__version__}-{digest[:8]}"

@@ -1,0 +1,44 @@
+"""A streamed reply: events go out as they come, an error becomes an event, and `[DONE]` is always the last one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncGenerator
+from contextlib import aclosing
+
+from starlette.types import Receive, Scope, Send
+
+from quire.api.server.disconnect import ClientGone, unless_disconnected
+from quire.api.server.errors import error_body
+from quire.api.server.replies import DONE, event, send_events, start_events
+from quire.api.server.service import Service
+from quire.base.errors import QuireError
+
+logger = logging.getLogger("quire.server")
+
+
+class StreamedReply:
+    """An ASGI response over ready-made event bytes. Hanging up closes the generator, which aborts the work."""
+
+    def __init__(self, service: Service, events: AsyncGenerator[bytes, None]) -> None:
+        self._service = service
+        self._events = events
+
+    async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
+        with self._service.under_way():
+            try:
+                await unless_disconnected(receive, self._write(send))
+            except ClientGone:
+                return
+
+    async def _write(self, send: Send) -> None:
+        await start_events(send)
+        async with aclosing(self._events) as events:
+            try:
+                async for data in events:
+                    await send_events(send, data)
+            except Exception as error:
+                if not isinstance(error, QuireError):
+                    logger.exception("a stream failed")
+                await send_events(send, event(error_body(error)))
+        await send_events(send, DONE, last=True)

@@ -1,0 +1,19 @@
+"""Checkpoints: finding a model folder, reading its card, checking its files. Importing this loads no torch."""
+
+from quire.model.checkpoint.card import read_card, read_generation_config, sampling_defaults
+from quire.model.checkpoint.config_keys import ConfigKeys
+from quire.model.checkpoint.headers import TensorEntry, read_headers, verify_checkpoint
+from quire.model.checkpoint.locate import BUILTIN_MODEL, builtin_folder, locate_model
+
+__all__ = [
+    "BUILTIN_MODEL",
+    "ConfigKeys",
+    "TensorEntry",
+    "builtin_folder",
+    "locate_model",
+    "read_card",
+    "read_generation_config",
+    "read_headers",
+    "sampling_defaults",
+    "verify_checkpoint",
+]

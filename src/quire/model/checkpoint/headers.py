@@ -1,0 +1,191 @@
+"""The safetensors files of a model folder, judged by their headers alone.
+
+A safetensors file is an 8-byte little-endian length, a JSON header of that length (tensor name → dtype, shape,
+begin and end within the data), then the data. Every number in it is checked against the file's real size, so a
+damaged download is named before anything is computed, without reading weights.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import struct
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from quire.base.config import ModelCard
+from quire.base.errors import CheckpointError
+
+INDEX = "model.safetensors.index.json"
+MAX_HEADER_BYTES = 100_000_000  # the format's own limit
+ELEMENT_BITS = {
+    "BOOL": 8, "U8": 8, "I8": 8, "F8_E4M3": 8, "F8_E5M2": 8, "F8_E8M0": 8, "F4": 4, "F6_E2M3": 6, "F6_E3M2": 6,
+    "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
+    "I64": 64, "U64": 64, "F64": 64, "C64": 64,
+}  # fmt: skip
+AGAIN = "download or copy it again"
+
+
+@dataclass(frozen=True, slots=True)
+class TensorEntry:
+    """Where one tensor lies. `begin` and `end` are byte offsets in the file."""
+
+    name: str
+    file: Path
+    dtype: str
+    shape: tuple[int, ...]
+    begin: int
+    end: int
+
+    @property
+    def size_bytes(self) -> int:
+        return self.end - self.begin
+
+
+def verify_checkpoint(card: ModelCard) -> None:
+    """Raises CheckpointError naming the first file that is missing, cut short or inconsistent."""
+    if not read_headers(Path(card.folder)):
+        raise CheckpointError(
+            f"{card.folder} holds no weights (*.safetensors); download them, or measure with random ones: "
+            f"--load-format dummy."
+        )
+
+
+def read_headers(folder: Path) -> dict[str, TensorEntry]:
+    """Every tensor of the folder by name. Empty where the folder holds no weights at all."""
+    entries: dict[str, TensorEntry] = {}
+    index = _read_index(folder)
+    for file in weight_files(folder):
+        for entry in _read_header(file):
+            if entry.name in entries:
+                raise CheckpointError(
+                    f"{file}: tensor {entry.name!r} is also in {entries[entry.name].file.name}; a model's files "
+                    f"hold each tensor once, so keep only the files of one download."
+                )
+            entries[entry.name] = entry
+    for name, file_name in index.items():
+        if name not in entries:
+            raise CheckpointError(
+                f"{folder / file_name}: tensor {name!r} is listed in {INDEX} but not in the file; {AGAIN}."
+            )
+    return entries
+
+
+def weight_files(folder: Path) -> list[Path]:
+    """The safetensors files to read: those the index lists, else every one in the folder. [] where there are
+    none; a folder with weights in another format only is refused."""
+    listed = sorted(set(_read_index(folder).values()))
+    if listed:
+        missing = [name for name in listed if not (folder / name).is_file()]
+        if missing:
+            raise CheckpointError(
+                f"{folder / missing[0]} is missing ({len(missing)} of the {len(listed)} files that {INDEX} lists "
+                f"are not there); download the model again."
+            )
+        return [folder / name for name in listed]
+    found = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
+    single = folder / "model.safetensors"
+    if single in found:
+        return [single]
+    if found:
+        return found
+    for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack"):
+        other = next(iter(sorted(folder.glob(pattern))), None)
+        if other is not None:
+            raise CheckpointError(
+                f"{other}: Quire reads weights from safetensors files only; convert the model "
+                f"(transformers: model.save_pretrained(folder)) or pick a repository that has them."
+            )
+    return []
+
+
+def _read_index(folder: Path) -> dict[str, str]:
+    path = folder / INDEX
+    if not path.is_file() or (folder / "model.safetensors").is_file():
+        return {}
+    try:
+        weights = json.loads(path.read_text("utf-8"))["weight_map"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(f"{path} is not a safetensors index ({error!r}); {AGAIN}.") from None
+    if not isinstance(weights, dict) or any(Path(str(name)).name != name for name in weights.values()):
+        raise CheckpointError(
+            f"{path}: weight_map must give a file of the same folder for each tensor; {AGAIN}."
+        )
+    return weights
+
+
+def _read_header(file: Path) -> list[TensorEntry]:
+    real_bytes = file.stat().st_size
+    with file.open("rb") as stream:
+        head = stream.read(8)
+        if len(head) < 8:
+            raise CheckpointError(
+                f"{file} is {real_bytes} bytes long, too short for a safetensors file; {AGAIN}."
+            )
+        (header_bytes,) = struct.unpack("<Q", head)
+        if head == b"version ":
+            raise CheckpointError(
+                f"{file} is a Git LFS pointer, not the weights; run `git lfs pull` in its folder."
+            )
+        if header_bytes > MAX_HEADER_BYTES:
+            raise CheckpointError(
+                f"{file} is no safetensors file (it announces a header of {header_bytes} bytes); {AGAIN}."
+            )
+        if 8 + header_bytes > real_bytes:
+            raise CheckpointError(
+                f"{file} is cut short: its header alone ends at byte {8 + header_bytes}, "
+                f"the file has {real_bytes}; {AGAIN}."
+            )
+        raw = stream.read(header_bytes)
+    try:
+        header = json.loads(raw)
+    except ValueError as error:
+        raise CheckpointError(f"{file} has a damaged header ({error}); {AGAIN}.") from None
+    if not isinstance(header, dict):
+        raise CheckpointError(f"{file} has a damaged header (no tensor table); {AGAIN}.")
+    start = 8 + header_bytes
+    entries = [_entry(file, name, facts, start) for name, facts in header.items() if name != "__metadata__"]
+    _check_layout(file, entries, start, real_bytes)
+    return entries
+
+
+def _entry(file: Path, name: str, facts: Any, start: int) -> TensorEntry:
+    try:
+        dtype, shape, (begin, end) = facts["dtype"], tuple(facts["shape"]), facts["data_offsets"]
+        counts = all(isinstance(number, int) and number >= 0 for number in (*shape, begin, end))
+    except (KeyError, TypeError, ValueError):
+        counts = False
+    if not counts:
+        raise CheckpointError(f"{file} has a damaged header entry for tensor {name!r}; {AGAIN}.")
+    if dtype not in ELEMENT_BITS:
+        raise CheckpointError(
+            f"{file}: tensor {name!r} has the unknown dtype {dtype!r}; known are {', '.join(ELEMENT_BITS)}."
+        )
+    expected = math.prod(shape) * ELEMENT_BITS[dtype] // 8
+    if end - begin != expected:
+        raise CheckpointError(
+            f"{file}: tensor {name!r} of shape {list(shape)} and dtype {dtype} needs {expected} bytes, its header "
+            f"entry spans {end - begin}; {AGAIN}."
+        )
+    return TensorEntry(name, file, dtype, shape, start + begin, start + end)
+
+
+def _check_layout(file: Path, entries: list[TensorEntry], start: int, real_bytes: int) -> None:
+    """Tensors lie one after another without gaps, and the last one ends where the file ends."""
+    place = start
+    for entry in sorted(entries, key=lambda entry: (entry.begin, entry.end)):
+        if entry.begin != place:
+            fault = "overlaps another tensor" if entry.begin < place else "leaves a gap before it"
+            raise CheckpointError(
+                f"{file}: tensor {entry.name!r} {fault} (byte {entry.begin}, expected {place}); {AGAIN}."
+            )
+        place = entry.end
+    if real_bytes < place:
+        raise CheckpointError(
+            f"{file} is cut short: its header wants {place} bytes, the file has {real_bytes}; {AGAIN}."
+        )
+    if real_bytes > place:
+        raise CheckpointError(
+            f"{file} has {real_bytes - place} bytes after its last tensor ({real_bytes}, expected {place}); {AGAIN}."
+        )

@@ -1,0 +1,103 @@
+"""From a model's name to its folder: a local path, the built-in model, the Hugging Face cache, or a download.
+
+The cache is looked up by its documented layout, which takes no network, no write permission and no import:
+
+    <cache>/models--<org>--<name>/refs/<revision>          holds a commit
+    <cache>/models--<org>--<name>/snapshots/<commit>/      holds the files (links into ../../blobs)
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import quire
+from quire.base.errors import CheckpointError
+from quire.model.checkpoint.headers import weight_files
+
+BUILTIN_MODEL = "quire-folio"
+DEFAULT_REVISION = "main"
+
+_ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
+_TRUE = ("1", "true", "yes", "on")
+
+
+def builtin_folder() -> Path:
+    """The folder of the model that comes with Quire."""
+    return Path(quire.__file__).parent / "assets" / "folio"
+
+
+def locate_model(
+    name: str,
+    *,
+    revision: str | None,
+    download_dir: str | None,
+    offline: bool | None = None,
+    progress: bool = True,
+) -> Path:
+    """The folder of a model given by path, by the built-in model's name or by Hugging Face id.
+
+    `download_dir` replaces the Hugging Face cache folder; `offline` None follows HF_HUB_OFFLINE and
+    TRANSFORMERS_OFFLINE. Raises CheckpointError saying what was looked for, where, and what to do.
+    """
+    if name == BUILTIN_MODEL:
+        return builtin_folder()
+    local = Path(name).expanduser()
+    if local.is_dir():
+        return local
+    if local.is_file():
+        raise CheckpointError(
+            f"{name} is a file; give the folder that holds config.json and the safetensors files."
+        )
+    if not _ID.fullmatch(name) or ".." in name:
+        raise CheckpointError(
+            f"{name!r} is neither a folder nor a model id in Hugging Face's form; give a path or an id like org/name."
+        )
+    cache = Path(download_dir).expanduser() if download_dir else hub_cache()
+    found = find_in_cache(cache, name, revision or DEFAULT_REVISION)
+    if found is not None and is_complete(found):
+        return found
+    if _is_offline() if offline is None else offline:
+        state = f"lies incomplete in {found}" if found else f"is not in {cache}"
+        raise CheckpointError(
+            f"{name!r} is no folder here and {state}, and offline mode is on (HF_HUB_OFFLINE); "
+            f"download it once with network access, or give a path."
+        )
+    from quire.model.checkpoint.download import download_model
+
+    return download_model(name, revision or DEFAULT_REVISION, cache, show_progress=progress)
+
+
+def hub_cache() -> Path:
+    """Where Hugging Face tools keep downloaded models, by their own environment variables."""
+    if os.environ.get("HF_HUB_CACHE"):
+        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+    general = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
+    home = os.environ.get("HF_HOME") or os.path.join(general, "huggingface")
+    return Path(home).expanduser() / "hub"
+
+
+def find_in_cache(cache: Path, name: str, revision: str) -> Path | None:
+    """The snapshot of `revision` (branch, tag or commit) if any of it is in the cache."""
+    repository = cache / ("models--" + name.replace("/", "--"))
+    reference = repository / "refs" / revision
+    try:
+        commit = reference.read_text("utf-8").strip() if reference.is_file() else revision
+    except OSError:
+        return None
+    snapshot = repository / "snapshots" / commit
+    return snapshot if commit and snapshot.is_dir() else None
+
+
+def is_complete(folder: Path) -> bool:
+    """Whether config.json and all weight files are there (their insides are judged later)."""
+    try:
+        return (folder / "config.json").is_file() and bool(weight_files(folder))
+    except CheckpointError:
+        return False
+
+
+def _is_offline() -> bool:
+    names = ("HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE")
+    return any(os.environ.get(name, "").strip().lower() in _TRUE for name in names)

@@ -1,0 +1,73 @@
+"""One line of progress for a download: a redrawn bar on a terminal, now and then a plain line elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections import deque
+from typing import TextIO
+
+BAR_CELLS = 24
+REDRAW_S = 0.2
+PLAIN_LINE_S = 10.0
+SPEED_WINDOW_S = 10.0
+
+
+class DownloadProgress:
+    """Shows bytes done of `total_bytes`, speed over the last seconds and time left, on stderr."""
+
+    def __init__(self, name: str, total_bytes: int, done_bytes: int, stream: TextIO | None = None) -> None:
+        self._name = name
+        self._total = max(total_bytes, 1)
+        self._stream = stream or sys.stderr
+        self._redraws = self._stream.isatty()
+        self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), done_bytes)])
+        self._drawn_at = -PLAIN_LINE_S
+        self._width = 0
+
+    def update(self, done_bytes: int) -> None:
+        now = time.monotonic()
+        self._samples.append((now, min(done_bytes, self._total)))
+        while len(self._samples) > 2 and now - self._samples[0][0] > SPEED_WINDOW_S:
+            self._samples.popleft()
+        if now - self._drawn_at >= (REDRAW_S if self._redraws else PLAIN_LINE_S):
+            self._drawn_at = now
+            self._draw()
+
+    def finish(self) -> None:
+        self._draw()
+        if self._redraws:
+            self._stream.write("\n")
+            self._stream.flush()
+
+    def line(self) -> str:
+        """The present state in words."""
+        (start, first), (end, done) = self._samples[0], self._samples[-1]
+        speed = (done - first) / (end - start) if end > start else 0.0
+        left = f", {_duration((self._total - done) / speed)} left" if speed > 0 and done < self._total else ""
+        return (
+            f"{self._name}: {done / 1e6:.1f} of {self._total / 1e6:.1f} MB ({100 * done // self._total} %), "
+            f"{speed / 1e6:.1f} MB/s{left}"
+        )
+
+    def _draw(self) -> None:
+        line = self.line()
+        if self._redraws:
+            filled = BAR_CELLS * self._samples[-1][1] // self._total
+            line = f"[{'#' * filled}{'.' * (BAR_CELLS - filled)}] {line}"
+            self._stream.write("\r" + line.ljust(self._width))
+            self._width = len(line)
+        else:
+            self._stream.write(line + "\n")
+        self._stream.flush()
+
+
+def _duration(seconds: float) -> str:
+    whole = int(seconds + 0.5)
+    if whole < 60:
+        return f"{whole} s"
+    return (
+        f"{whole // 60} min {whole % 60:02d} s"
+        if whole < 3600
+        else f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    )

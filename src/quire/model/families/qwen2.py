@@ -1,0 +1,163 @@
+"""Qwen2 and 2.5: as Llama in outline, with biases on the query, key and value projections only."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from quire.base.config import EngineConfig
+from quire.model import ops
+from quire.model.checkpoint import ConfigKeys
+from quire.model.layers import (
+    Angles,
+    Attention,
+    CausalLM,
+    Embedding,
+    Layer,
+    LayerCache,
+    Linear,
+    RMSNorm,
+    Rotary,
+    StepInput,
+)
+from quire.model.weight_map import Parts, WeightMap, weight_map
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shape:
+    """What the card says, in this file's words."""
+
+    hidden: int
+    mlp: int
+    layers: int
+    heads: int
+    kv_heads: int
+    head_dim: int
+    vocab: int
+    eps: float
+    activation: str
+    rope: dict[str, Any]
+    windows: tuple[int, ...]  # per layer; 0 sees the whole past
+    tied: bool
+
+
+def read(keys: ConfigKeys, layers: int) -> Shape:
+    heads = keys.whole("num_attention_heads")
+    hidden = keys.whole("hidden_size")
+    shape = Shape(
+        hidden=hidden,
+        mlp=keys.whole("intermediate_size"),
+        layers=layers,
+        heads=heads,
+        kv_heads=keys.whole("num_key_value_heads", heads),
+        head_dim=keys.whole("head_dim", hidden // heads),
+        vocab=keys.whole("vocab_size"),
+        eps=keys.number("rms_norm_eps"),
+        activation=keys.choice("hidden_act", ("silu",), "silu"),
+        rope=keys.rope(),
+        windows=_windows(keys, layers),
+        tied=keys.flag("tie_word_embeddings", False),
+    )
+    keys.refuse_rest("sliding_window")
+    return shape
+
+
+def _windows(keys: ConfigKeys, layers: int) -> tuple[int, ...]:
+    """Sliding windows, where switched on, are for the layers from `max_window_layers` on."""
+    window = keys.whole("sliding_window", 0) if keys.flag("use_sliding_window", False) else 0
+    first = keys.whole("max_window_layers", layers)
+    usual = [
+        "sliding_attention" if window and layer >= first else "full_attention" for layer in range(layers)
+    ]
+    kinds = keys.layer_types(layers, usual)
+    return tuple(window if kind == "sliding_attention" else 0 for kind in kinds)
+
+
+class Qwen2Attention(Layer):
+    def __init__(self, shape: Shape, layer: int) -> None:
+        super().__init__()
+        self.head_dim = shape.head_dim
+        query, key = shape.heads * shape.head_dim, shape.kv_heads * shape.head_dim
+        self.qkv = Linear(shape.hidden, (query, key, key), bias=True)
+        self.output = Linear(query, shape.hidden)
+        self.attention = Attention(
+            layer=layer,
+            scale=shape.head_dim**-0.5,
+            window=shape.windows[layer],
+        )
+
+    def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
+        query, key, value = (part.view(len(x_TD), -1, self.head_dim) for part in self.qkv.split(x_TD))
+        return self.output(self.attention(angles.turn(query), angles.turn(key), value, step))
+
+
+class Qwen2MLP(Layer):
+    def __init__(self, shape: Shape) -> None:
+        super().__init__()
+        self.kind = shape.activation
+        self.gate_up = Linear(shape.hidden, (shape.mlp, shape.mlp))
+        self.down = Linear(shape.mlp, shape.hidden)
+
+    def forward(self, x_TD: Tensor) -> Tensor:
+        return self.down(ops.activation(self.gate_up(x_TD), self.kind, gated=True))
+
+
+class Qwen2Block(Layer):
+    def __init__(self, shape: Shape, layer: int) -> None:
+        super().__init__()
+        self.attention_norm = RMSNorm(shape.hidden, shape.eps)
+        self.attention = Qwen2Attention(shape, layer)
+        self.mlp_norm = RMSNorm(shape.hidden, shape.eps)
+        self.mlp = Qwen2MLP(shape)
+
+    def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
+        x_TD = x_TD + self.attention(self.attention_norm(x_TD), angles, step)
+        return x_TD + self.mlp(self.mlp_norm(x_TD))
+
+
+class Qwen2(CausalLM):
+    def __init__(self, config: EngineConfig, keys: ConfigKeys) -> None:
+        super().__init__()
+        shape = self.shape = read(keys, config.card.num_layers)
+        self.embedding = Embedding(shape.vocab, shape.hidden)
+        self.rotary = Rotary(
+            shape.head_dim,
+            shape.rope,
+            trained_len=keys.whole("max_position_embeddings"),
+            served_len=config.max_model_len,
+        )
+        self.blocks = nn.ModuleList(Qwen2Block(shape, layer) for layer in range(shape.layers))
+        self.norm = RMSNorm(shape.hidden, shape.eps)
+        self.head: Callable[[Tensor], Tensor] = (
+            self.embedding.as_head if shape.tied else Linear(shape.hidden, shape.vocab)
+        )
+        self.cache_shapes = [LayerCache(shape.kv_heads, shape.head_dim)] * shape.layers
+
+    def forward(self, step: StepInput) -> Tensor:
+        x_TD = self.embedding(step.token_ids_T)
+        angles = self.rotary(step.positions_T)
+        for block in self.blocks:
+            x_TD = block(x_TD, angles, step)
+        return self.norm(x_TD)
+
+    def logits(self, hidden_RD: Tensor) -> Tensor:
+        return self.head(hidden_RD).float()
+
+    def weights(self) -> WeightMap:
+        outside = {"embedding.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}
+        if not self.shape.tied:
+            outside["head.weight"] = "lm_head.weight"
+        attention, mlp = "model.layers.{}.self_attn", "model.layers.{}.mlp"
+        per_layer: Parts = {
+            "blocks.{}.attention_norm.weight": "model.layers.{}.input_layernorm.weight",
+            "blocks.{}.attention.qkv.weight": tuple(f"{attention}.{part}_proj.weight" for part in "qkv"),
+            "blocks.{}.attention.qkv.bias": tuple(f"{attention}.{part}_proj.bias" for part in "qkv"),
+            "blocks.{}.attention.output.weight": f"{attention}.o_proj.weight",
+            "blocks.{}.mlp_norm.weight": "model.layers.{}.post_attention_layernorm.weight",
+            "blocks.{}.mlp.gate_up.weight": (f"{mlp}.gate_proj.weight", f"{mlp}.up_proj.weight"),
+            "blocks.{}.mlp.down.weight": f"{mlp}.down_proj.weight",
+        }
+        return weight_map(outside, per_layer, self.shape.layers, ignored=(r"lm_head\.weight",))

@@ -1,0 +1,26 @@
+"""Layers: the parts families are built from, and what a step gives to them."""
+
+from quire.model.layers.attention import Attention
+from quire.model.layers.causal_lm import CausalLM
+from quire.model.layers.layer import Layer
+from quire.model.layers.linear import Embedding, Linear
+from quire.model.layers.norm import LayerNorm, RMSNorm
+from quire.model.layers.rotary import Angles, Rotary
+from quire.model.layers.step_input import LayerCache, LayerKV, StepInput
+from quire.model.ops import AttentionBatch
+
+__all__ = [
+    "Angles",
+    "Attention",
+    "AttentionBatch",
+    "CausalLM",
+    "Embedding",
+    "Layer",
+    "LayerCache",
+    "LayerKV",
+    "LayerNorm",
+    "Linear",
+    "RMSNorm",
+    "Rotary",
+    "StepInput",
+]

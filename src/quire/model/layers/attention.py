@@ -1,0 +1,35 @@
+"""Attention over the paged cache: stores this step's keys and values, then looks at all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from quire.model import ops
+from quire.model.layers.step_input import StepInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attention:
+    """The part of an attention layer without weights. `layer` picks the cache; `window` 0 sees the whole past."""
+
+    layer: int
+    scale: float
+    window: int = 0
+    soft_cap: float = 0.0
+
+    def __call__(self, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, step: StepInput) -> Tensor:
+        """Returns (T, N · H), ready for the output projection."""
+        cache = step.caches[self.layer]
+        ops.kv_write(key_TKH, value_TKH, step.slots_T, cache.key, cache.value)
+        seen_TNH = ops.paged_attention(
+            query_TNH,
+            cache.key,
+            cache.value,
+            step.attention,
+            scale=self.scale,
+            window=self.window,
+            soft_cap=self.soft_cap,
+        )
+        return seen_TNH.flatten(1)

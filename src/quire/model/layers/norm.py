@@ -1,0 +1,35 @@
+"""Normalisation layers."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from quire.model import ops
+from quire.model.layers.layer import Layer
+
+
+class RMSNorm(Layer):
+    """x / rms(x) · (weight + offset) over the last dimension; Gemma's weights want `offset` 1."""
+
+    def __init__(self, width: int, eps: float, *, offset: float = 0.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width), requires_grad=False)
+        self.eps = eps
+        self.offset = offset
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.rms_norm(x, self.weight, self.eps, self.offset)
+
+
+class LayerNorm(Layer):
+    """Mean and variance normalisation over the last dimension, with weight and bias."""
+
+    def __init__(self, width: int, eps: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(width), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(width), requires_grad=False)
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        return ops.layer_norm(x, self.weight, self.bias, self.eps)

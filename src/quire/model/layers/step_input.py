@@ -1,0 +1,39 @@
+"""What the network is given for one step. Built once per step by the runner, shared by all layers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from torch import Tensor
+
+from quire.model.ops import AttentionBatch
+
+
+class LayerCache(NamedTuple):
+    """The cache one layer needs: `num_kv_heads` heads of `head_dim` numbers, for keys and again for values."""
+
+    num_kv_heads: int
+    head_dim: int
+
+
+class LayerKV(NamedTuple):
+    """One layer's cache: keys and values, each (num_blocks, block_size, num_kv_heads, head_dim)."""
+
+    key: Tensor
+    value: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class StepInput:
+    """The T tokens of a step, sequence after sequence.
+
+    `token_ids_T`, `positions_T` and `slots_T` are int64; a slot is block_id · block_size + offset, the place
+    where the token's key and value go. `caches` has one entry per layer.
+    """
+
+    token_ids_T: Tensor
+    positions_T: Tensor
+    slots_T: Tensor
+    attention: AttentionBatch
+    caches: list[LayerKV]

@@ -1,0 +1,103 @@
+"""Fills a network's parameters from safetensors files, one tensor at a time.
+
+A parameter made of one tensor in the wanted dtype stays a view of the mapped file and costs no memory of its own;
+any other is allocated once and its parts are copied into it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack
+
+import torch
+from safetensors import safe_open
+from torch import Tensor, nn
+
+from quire.base.errors import CheckpointError
+from quire.model.checkpoint import TensorEntry
+from quire.model.weight_map import Source, WeightMap
+
+
+def fill_from_files(
+    network: nn.Module,
+    weights: WeightMap,
+    entries: dict[str, TensorEntry],
+    dtype: torch.dtype,
+    report: Callable[[int, int], None],
+) -> None:
+    """Raises CheckpointError before reading anything if tensors and parameters do not match one to one."""
+    known = {weights.known_as(name): entry for name, entry in entries.items()}
+    parameters = dict(network.named_parameters())
+    _check_names(parameters, weights, known)
+    for name, parameter in parameters.items():
+        _check_shape(name, parameter, weights.sources[name], known)
+    total_bytes = sum(known[name].size_bytes for source in weights.sources.values() for name in source.names)
+    done_bytes = 0
+    with ExitStack() as stack:
+        files = {
+            file: stack.enter_context(safe_open(file, framework="pt"))
+            for file in {entry.file for entry in known.values()}
+        }
+
+        def read(name: str) -> Tensor:
+            tensor: Tensor = files[known[name].file].get_tensor(known[name].name)
+            return tensor
+
+        for name in parameters:
+            source = weights.sources[name]
+            _place(network, name, _join(source, read, dtype))
+            done_bytes += sum(known[part].size_bytes for part in source.names)
+            report(done_bytes, total_bytes)
+
+
+def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> Tensor:
+    if len(source.names) == 1 and not source.transposed:
+        return read(source.names[0]).to(dtype)
+    parts = [read(name).T if source.transposed else read(name) for name in source.names]
+    joined = torch.empty(sum(part.shape[0] for part in parts), *parts[0].shape[1:], dtype=dtype)
+    start = 0
+    for part in parts:
+        joined[start : start + part.shape[0]].copy_(part)
+        start += part.shape[0]
+    return joined
+
+
+def _place(network: nn.Module, name: str, value: Tensor) -> None:
+    owner, _, attribute = name.rpartition(".")
+    network.get_submodule(owner).register_parameter(attribute, nn.Parameter(value, requires_grad=False))
+
+
+def _check_names(
+    parameters: dict[str, nn.Parameter], weights: WeightMap, known: dict[str, TensorEntry]
+) -> None:
+    unmapped = set(parameters) ^ set(weights.sources)
+    assert not unmapped, f"weight map and network disagree about {sorted(unmapped)[:3]}"
+    wanted = {name: parameter for parameter, source in weights.sources.items() for name in source.names}
+    missing = [name for name in wanted if name not in known]
+    if missing:
+        folder = next(iter(known.values())).file.parent
+        raise CheckpointError(
+            f"{folder}: tensor {missing[0]!r} is missing from the safetensors files ({len(missing)} in all); the "
+            f"files do not belong to this config.json or the download is incomplete."
+        )
+    unread = [entry for name, entry in known.items() if name not in wanted and not weights.is_ignored(name)]
+    if unread:
+        raise CheckpointError(
+            f"{unread[0].file}: tensor {unread[0].name!r} has no place in this model ({len(unread)} in all); the "
+            f"files do not belong to this config.json, or the model has a part Quire does not know."
+        )
+
+
+def _check_shape(name: str, parameter: Tensor, source: Source, known: dict[str, TensorEntry]) -> None:
+    shapes = [known[part].shape[::-1] if source.transposed else known[part].shape for part in source.names]
+    same = len({shape[1:] for shape in shapes}) == 1
+    joined = (sum(shape[0] for shape in shapes), *shapes[0][1:]) if all(shapes) and same else None
+    if joined != tuple(parameter.shape):
+        first = known[source.names[0]]
+        given = " + ".join(str(list(known[part].shape)) for part in source.names)
+        raise CheckpointError(
+            f"{first.file}: tensor {first.name!r} has shape {given}, config.json asks for {list(parameter.shape)}"
+            f"{' in all' if len(shapes) > 1 else ''} ({math.prod(parameter.shape)} numbers for {name}); the files "
+            f"do not belong to this config.json."
+        )

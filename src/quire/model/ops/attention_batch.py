@@ -1,0 +1,159 @@
+"""How one step's attention is cut into equal pieces of work.
+
+The chunk of each sequence is cut into *row blocks* of 1, 16 or 64 tokens, the context into *tiles* of 128
+tokens counted from position 0. One *item* is one row block against one tile it can see:
+
+      context   |  tile 0   |  tile 1   |  tile 2   |
+      block 0   |  item 0   |  item 3   |           |      Row blocks are sorted by how many tiles they see,
+      block 1   |  item 1   |  item 4   |           |      items by rank (first tile, second tile …), so that
+      block 2   |  item 2   |           |           |      the items of one rank belong to blocks 0 … n-1.
+
+Tiles lie at fixed positions and a block's tiles are added up in order, so a token's result does not depend on
+the chunk it came in nor on its neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+TILE_TOKENS = 128
+
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(slots=True)
+class WorkGroup:
+    """Row blocks computed together. B row blocks of `rows` tokens, I items.
+
+    `row_of_item` (I,) names each item's row block; `ranks` are the (start, end) of the items of each rank.
+    `slots` (I, TILE) are cache slots, always of written tokens; `hidden` (I, rows, TILE) is true where a query
+    must not look. `tokens` (B, rows) are indices into the step's tokens, the last one repeated in a block cut
+    short; `kept` and `kept_tokens` say which of the B·rows results are real and where they go.
+    """
+
+    tokens: Tensor
+    kept: Tensor
+    kept_tokens: Tensor
+    row_of_item: Tensor
+    ranks: list[tuple[int, int]]
+    slots: Tensor
+    hidden: Tensor
+    _slots_by_head: dict[int, Tensor] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        return self.tokens.shape[1]
+
+    def slots_by_head(self, num_heads: int) -> Tensor:
+        """(I · K · TILE,) indices of (slot, head) rows in a cache seen as (slots · K, H)."""
+        found = self._slots_by_head.get(num_heads)
+        if found is None:
+            heads = torch.arange(num_heads).view(1, num_heads, 1)
+            found = (self.slots.unsqueeze(1) * num_heads + heads).view(-1)
+            self._slots_by_head[num_heads] = found
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class AttentionBatch:
+    """Which tokens of a step belong to which sequence, and where each sequence's context lies.
+
+    `query_starts` (N + 1) are the prefix sums of chunk lengths, `context_lens` (N) the tokens in the cache after
+    this step, this chunk included; block i of a sequence's table holds positions [i·block_size, (i+1)·block_size).
+    """
+
+    query_starts: list[int]
+    context_lens: list[int]
+    block_tables: list[list[int]]
+    block_size: int
+    _work: dict[tuple[int, int], list[WorkGroup]] = field(default_factory=dict, repr=False, compare=False)
+
+    def work(self, window: int, max_scores: int) -> list[WorkGroup]:
+        """The step's row blocks in groups. `window` 0 sees the whole past, w the last w tokens, oneself
+        included. A group has at most `max_scores` (token, context token) pairs, or a single row block."""
+        key = (window, max_scores)
+        if key not in self._work:
+            self._work[key] = list(_plan(self, window, max_scores))
+        return self._work[key]
+
+
+def _rows_per_block(chunk_tokens: Ints) -> Ints:
+    return np.where(chunk_tokens == 1, 1, np.where(chunk_tokens <= 32, 16, 64))
+
+
+def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkGroup]:
+    starts = np.asarray(batch.query_starts, dtype=np.int64)
+    contexts = np.asarray(batch.context_lens, dtype=np.int64)
+    lengths = np.diff(starts)
+    tables = _padded(batch.block_tables)
+    rows_of_sequence = _rows_per_block(lengths)
+    for rows in (1, 16, 64):
+        sequences = np.flatnonzero((rows_of_sequence == rows) & (lengths > 0))
+        if not len(sequences):
+            continue
+        blocks_each = -(-lengths[sequences] // rows)
+        sequence = np.repeat(sequences, blocks_each)
+        first = (
+            np.arange(len(sequence)) - np.repeat(np.cumsum(blocks_each) - blocks_each, blocks_each)
+        ) * rows
+        last_query = contexts[sequence] - lengths[sequence] + np.minimum(first + rows, lengths[sequence]) - 1
+        first_query = contexts[sequence] - lengths[sequence] + first
+        first_tile = np.maximum(first_query - window + 1, 0) // TILE_TOKENS if window else 0 * first
+        num_tiles = last_query // TILE_TOKENS - first_tile + 1
+        order = np.argsort(-num_tiles, kind="stable")
+        for group in _groups(order, num_tiles, max(1, max_scores // (rows * TILE_TOKENS))):
+            chosen = sequence[group]
+            offsets = np.minimum(first[group, None] + np.arange(rows), lengths[chosen, None] - 1)
+            real = first[group, None] + np.arange(rows) < lengths[chosen, None]
+            tokens = starts[chosen, None] + offsets
+            positions = (contexts - lengths)[chosen, None] + offsets
+            row_of_item, tile, ranks = _items(first_tile[group], num_tiles[group])
+            keys = tile[:, None] * TILE_TOKENS + np.arange(TILE_TOKENS)
+            query = positions[row_of_item][:, :, None]
+            hidden = keys[:, None, :] > query
+            if window:
+                hidden |= keys[:, None, :] <= query - window
+            owner = chosen[row_of_item]
+            known = np.minimum(keys, contexts[owner, None] - 1)
+            slots = tables[owner[:, None], known // batch.block_size] * batch.block_size
+            yield WorkGroup(
+                tokens=torch.from_numpy(tokens),
+                kept=torch.from_numpy(np.flatnonzero(real)),
+                kept_tokens=torch.from_numpy(tokens[real]),
+                row_of_item=torch.from_numpy(row_of_item),
+                ranks=ranks,
+                slots=torch.from_numpy(slots + known % batch.block_size),
+                hidden=torch.from_numpy(hidden),
+            )
+
+
+def _padded(tables: list[list[int]]) -> Ints:
+    padded = np.zeros((len(tables), max(map(len, tables), default=0)), dtype=np.int64)
+    for row, table in zip(padded, tables, strict=True):
+        row[: len(table)] = table
+    return padded
+
+
+def _groups(order: Ints, num_tiles: Ints, max_items: int) -> Iterator[Ints]:
+    """Cuts `order` into runs of row blocks with at most `max_items` items each (one block at least)."""
+    start, items = 0, 0
+    for end, block in enumerate(order):
+        if items and items + num_tiles[block] > max_items:
+            yield order[start:end]
+            start, items = end, 0
+        items += int(num_tiles[block])
+    yield order[start:]
+
+
+def _items(first_tile: Ints, num_tiles: Ints) -> tuple[Ints, Ints, list[tuple[int, int]]]:
+    """Row block and tile of every item, and the range of items of each rank. `num_tiles` falls."""
+    rank, row = np.nonzero(np.arange(num_tiles[0])[:, None] < num_tiles)
+    bounds = np.searchsorted(rank, np.arange(num_tiles[0] + 1)).tolist()
+    return row, first_tile[row] + rank, list(pairwise(bounds))

@@ -1,0 +1,87 @@
+"""What an op is: a signature with a torch reference, inputs to try it on, tolerances, and a chosen provider.
+
+A provider is a module `quire.model.kernels.<backend>.<op>` with `supported() -> str` (empty when it can run
+here, else the reason it cannot) and `run`, which has the reference's signature. Within one provider a row's
+result never depends on the other rows of the call.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Generic, ParamSpec, TypeVar
+
+import torch
+
+from quire.model.kernels import BACKENDS
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+Case = dict[str, Any]  # keyword arguments of one call
+
+
+@dataclass(frozen=True)
+class Tolerance:
+    """How far a provider may stand from the reference, per dtype of the activations."""
+
+    relative: float
+    absolute: float
+
+
+TIGHT = {
+    torch.float32: Tolerance(1e-5, 1e-5),
+    torch.bfloat16: Tolerance(2e-2, 2e-2),
+    torch.float16: Tolerance(2e-3, 2e-3),
+}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Who runs an op, and why the better placed backends do not."""
+
+    op: str
+    provider: str
+    refusals: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Op(Generic[P, R]):
+    """One op. Calling it calls the provider chosen on first use.
+
+    `cases(seed, dtype)` yields keyword arguments that cover the op's shapes and options.
+    """
+
+    name: str
+    reference: Callable[P, R]
+    cases: Callable[[int, torch.dtype], Iterator[Case]]
+    tolerances: dict[torch.dtype, Tolerance] = field(default_factory=lambda: dict(TIGHT))
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        return self._chosen[0](*args, **kwargs)
+
+    @cached_property
+    def _chosen(self) -> tuple[Callable[P, R], Choice]:
+        return choose(self, BACKENDS)
+
+    def explain(self) -> Choice:
+        return self._chosen[1]
+
+
+def choose(op: Op[P, R], backends: tuple[str, ...]) -> tuple[Callable[P, R], Choice]:
+    """The first backend that has the op and can run it here, else the reference."""
+    refusals: list[str] = []
+    for backend in backends:
+        path = f"quire.model.kernels.{backend}.{op.name}"
+        if importlib.util.find_spec(path) is None:
+            refusals.append(f"{backend}: has no {op.name}")
+            continue
+        provider = importlib.import_module(path)
+        reason = provider.supported()
+        if not reason:
+            return provider.run, Choice(op.name, backend, tuple(refusals))
+        refusals.append(f"{backend}: {reason}")
+    return op.reference, Choice(op.name, "reference", tuple(refusals))

@@ -1,0 +1,141 @@
+"""paged_attention: softmax(q·k) v over keys and values that lie in cache blocks.
+
+Computed in float32, in two passes over the items of `attention_batch.py`: the scores of all tiles and their
+exact maximum, then the exponentials and the weighted sums, tile by tile in order. A hidden place has weight
+exactly 0 and a tile out of sight adds nothing, so skipping it leaves the same bits. Only slots of written
+tokens are read. Matrix products have a fixed inner size and rows in multiples of 8 (see `linear.py` for why).
+
+T tokens of the step, N query heads, K key heads, G = N / K, H head size; B row blocks, I items, M rows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from quire.model.ops.attention_batch import TILE_TOKENS, AttentionBatch, WorkGroup
+from quire.model.ops.contract import Case, Op
+from quire.model.ops.linear import ROW_TILE
+
+SCORE_BYTES = 16 << 20  # of one group's scores
+GATHER_BYTES = 4 << 20  # of keys or values copied out of the cache at a time
+
+
+def reference(
+    query_TNH: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    batch: AttentionBatch,
+    *,
+    scale: float,
+    window: int = 0,
+    soft_cap: float = 0.0,
+) -> Tensor:
+    """Causal attention of every token over its sequence's cache, (T, N, H) in the query's dtype.
+
+    Caches are (num_blocks, block_size, K, H) and already hold this step's tokens. `window` w > 0 lets a token see
+    the last w tokens, itself included; `soft_cap` c > 0 bends scaled scores to c·tanh(s/c).
+    """
+    output_TNH = torch.empty_like(query_TNH)
+    for work in batch.work(window, SCORE_BYTES // (4 * query_TNH.shape[1])):
+        _attend(output_TNH, query_TNH, (key_cache, value_cache), work, scale, soft_cap)
+    return output_TNH
+
+
+def _attend(
+    output_TNH: Tensor,
+    query_TNH: Tensor,
+    caches: tuple[Tensor, Tensor],
+    work: WorkGroup,
+    scale: float,
+    soft_cap: float,
+) -> None:
+    key_heads, head_dim = caches[0].shape[2:]
+    query_BKMH = _fold_queries(query_TNH, work, key_heads) * scale
+    num_blocks, _, num_rows, _ = query_BKMH.shape
+    scores = torch.empty(len(work.row_of_item), key_heads, num_rows, TILE_TOKENS)
+    for start, end, key in _tiles(caches[0], work):
+        query = query_BKMH[work.row_of_item[start:end]].view(-1, num_rows, head_dim)
+        torch.bmm(query, key.transpose(1, 2), out=scores[start:end].view(-1, num_rows, TILE_TOKENS))
+    if soft_cap:
+        scores.div_(soft_cap).tanh_().mul_(soft_cap)
+    scores.view(len(scores), -1, work.rows, TILE_TOKENS).masked_fill_(work.hidden.unsqueeze(1), -torch.inf)
+
+    highest_BKM = scores.new_full((num_blocks, key_heads, num_rows), -torch.inf)
+    tile_highest = scores.amax(-1)
+    for start, end in work.ranks:
+        kept = highest_BKM[: end - start]
+        torch.maximum(kept, tile_highest[start:end], out=kept)
+    scores.sub_(highest_BKM[work.row_of_item].unsqueeze(-1)).exp_()
+
+    sums = torch.empty(len(scores), key_heads, num_rows, head_dim)
+    for start, end, value in _tiles(caches[1], work):
+        weights = scores[start:end].view(-1, num_rows, TILE_TOKENS)
+        torch.bmm(weights, value, out=sums[start:end].view(-1, num_rows, head_dim))
+    output_BKMH = _add_ranks(sums, work) / _add_ranks(scores.sum(-1), work).unsqueeze(-1)
+    _unfold_output(output_TNH, output_BKMH, work)
+
+
+def _fold_queries(query_TNH: Tensor, work: WorkGroup, key_heads: int) -> Tensor:
+    """(B, K, M, H) float32: the G query heads that share a key head become rows, padded with zeros."""
+    num_heads, head_dim = query_TNH.shape[1:]
+    query = query_TNH[work.tokens].float().view(-1, work.rows, key_heads, num_heads // key_heads, head_dim)
+    folded = query.permute(0, 2, 3, 1, 4).reshape(len(query), key_heads, -1, head_dim)
+    return F.pad(folded, (0, 0, 0, -folded.shape[2] % ROW_TILE)).contiguous()
+
+
+def _unfold_output(output_TNH: Tensor, output_BKMH: Tensor, work: WorkGroup) -> None:
+    num_blocks, key_heads, _, head_dim = output_BKMH.shape
+    num_heads = output_TNH.shape[1]
+    real = output_BKMH[:, :, : num_heads // key_heads * work.rows]
+    rows = real.reshape(num_blocks, num_heads, work.rows, head_dim).transpose(1, 2)
+    flat = rows.reshape(-1, num_heads, head_dim)
+    output_TNH[work.kept_tokens] = flat[work.kept].to(output_TNH.dtype)
+
+
+def _tiles(cache: Tensor, work: WorkGroup) -> Iterator[tuple[int, int, Tensor]]:
+    """Ranges of items with their keys or values, ((end - start) · K, TILE, H) in float32."""
+    key_heads, head_dim = cache.shape[2:]
+    rows = cache.view(-1, head_dim)
+    places = work.slots_by_head(key_heads)
+    per_item = key_heads * TILE_TOKENS
+    step = max(1, GATHER_BYTES // (4 * per_item * head_dim))
+    for start in range(0, len(work.row_of_item), step):
+        end = min(start + step, len(work.row_of_item))
+        gathered = rows.index_select(0, places[start * per_item : end * per_item])
+        yield start, end, gathered.float().view(-1, TILE_TOKENS, head_dim)
+
+
+def _add_ranks(parts: Tensor, work: WorkGroup) -> Tensor:
+    """Adds up each row block's items in the order of their tiles: (I, …) → (B, …)."""
+    total = parts[work.ranks[0][0] : work.ranks[0][1]].clone()
+    for start, end in work.ranks[1:]:
+        total[: end - start] += parts[start:end]
+    return total
+
+
+def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
+    generator = torch.Generator().manual_seed(seed)
+    shapes = (([1], [1], 1, 1), ([1, 1, 1], [300, 5, 128], 8, 2), ([70, 1, 20], [200, 33, 20], 4, 4))
+    for chunks, contexts, num_heads, key_heads in shapes:
+        for window, soft_cap in ((0, 0.0), (40, 0.0), (0, 20.0)):
+            blocks = [-(-context // 16) for context in contexts]
+            ids = torch.randperm(sum(blocks), generator=generator).tolist()
+            cache = torch.randn(2, sum(blocks), 16, key_heads, 32, generator=generator).to(dtype)
+            starts = [sum(chunks[:n]) for n in range(len(chunks) + 1)]
+            tables = [[ids.pop() for _ in range(count)] for count in blocks]
+            yield {
+                "query_TNH": torch.randn(starts[-1], num_heads, 32, generator=generator).to(dtype),
+                "key_cache": cache[0],
+                "value_cache": cache[1],
+                "batch": AttentionBatch(starts, contexts, tables, 16),
+                "scale": 32**-0.5,
+                "window": window,
+                "soft_cap": soft_cap,
+            }
+
+
+paged_attention = Op("paged_attention", reference, cases)

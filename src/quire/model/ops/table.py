@@ -1,0 +1,25 @@
+"""The table of all ops, and who runs each of them on this machine."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from quire.model.ops.activation import activation
+from quire.model.ops.contract import Choice, Op
+from quire.model.ops.kv_write import kv_write
+from quire.model.ops.layer_norm import layer_norm
+from quire.model.ops.linear import linear
+from quire.model.ops.paged_attention import paged_attention
+from quire.model.ops.rms_norm import rms_norm
+from quire.model.ops.rope import rope
+from quire.model.ops.soft_cap import soft_cap
+
+OPS: dict[str, Op[..., Any]] = {
+    op.name: op
+    for op in (linear, rms_norm, layer_norm, rope, activation, soft_cap, kv_write, paged_attention)
+}
+
+
+def explain() -> list[Choice]:
+    """For every op: its provider here, and why better placed backends do not run it."""
+    return [op.explain() for op in OPS.values()]

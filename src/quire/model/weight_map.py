@@ -1,0 +1,62 @@
+"""The weight map: for every parameter of a network, the checkpoint tensors it is made of."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+
+Parts = dict[str, str | tuple[str, ...]]  # parameter → its tensor, or the tensors stacked in it
+
+
+@dataclass(frozen=True)
+class Source:
+    """How one parameter is filled: checkpoint tensors stacked along dimension 0, in this order.
+
+    `transposed` turns each of them first (GPT-2 keeps its projections as (in, out)).
+    """
+
+    names: tuple[str, ...]
+    transposed: bool = False
+
+
+@dataclass(frozen=True)
+class WeightMap:
+    """`sources` maps parameter name → Source. A checkpoint name is compared after `renames` (pattern,
+    replacement) were applied; names that match `ignored` need no reader (buffers, tied copies)."""
+
+    sources: dict[str, Source]
+    ignored: tuple[str, ...] = ()
+    renames: tuple[tuple[str, str], ...] = ()
+    _ignored: list[re.Pattern[str]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_ignored", [re.compile(pattern) for pattern in self.ignored])
+
+    def known_as(self, name: str) -> str:
+        """The checkpoint's name in the words of this map."""
+        for pattern, replacement in self.renames:
+            name = re.sub(pattern, replacement, name, count=1)
+        return name
+
+    def is_ignored(self, name: str) -> bool:
+        return any(pattern.fullmatch(name) for pattern in self._ignored)
+
+
+def weight_map(
+    outside: dict[str, str],
+    per_layer: Parts,
+    num_layers: int,
+    *,
+    transposed: tuple[str, ...] = (),
+    ignored: tuple[str, ...] = (),
+    renames: tuple[tuple[str, str], ...] = (),
+) -> WeightMap:
+    """Spells out the map. `outside` is parameter → tensor; in `per_layer` both sides hold `{}` for the layer's
+    number and a tuple of tensors is stacked; `transposed` names keys of `per_layer`."""
+    sources = {parameter: Source((name,)) for parameter, name in outside.items()}
+    for layer in range(num_layers):
+        for parameter, names in per_layer.items():
+            parts = (names,) if isinstance(names, str) else names
+            spelled = tuple(name.format(layer) for name in parts)
+            sources[parameter.format(layer)] = Source(spelled, parameter in transposed)
+    return WeightMap(sources, ignored, renames)

@@ -1,0 +1,230 @@
+"""Session: the one way from a prompt to the engine and back. Whatever the route, a request is validated here."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from typing import Any, Protocol
+
+from quire.base.config import EngineConfig
+from quire.base.errors import EngineFault, InvalidValue
+from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
+from quire.text.session import prompt as prompts
+from quire.text.session.limits import RequestLimits, check_token_ids
+from quire.text.session.outputs import RequestOutput
+from quire.text.session.resolving import resolve_sampling, spell_bad_words
+from quire.text.session.stream import OutputStream
+from quire.text.template import ChatTemplate
+from quire.text.tokenizer import Tokenizer
+
+_THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
+
+
+class EngineClient(Protocol):
+    """What a session needs of the engine: streams of events for requests, and a way to give one up."""
+
+    def submit(self, request: EngineRequest) -> AsyncIterator[list[TokenEvent]]: ...
+
+    def abort(self, request_id: str) -> None: ...
+
+
+class Session:
+    """Joins one engine, its tokenizer and its chat template. One per served model; safe for many requests at once.
+
+    `sampling_defaults` are SamplingParams fields (from generation_config.json and overrides) for whatever a
+    caller leaves out; its `max_tokens`, if any, bounds requests that name none. Without a client, requests can
+    be prepared and not streamed.
+    """
+
+    def __init__(
+        self,
+        client: EngineClient | None,
+        config: EngineConfig,
+        tokenizer: Tokenizer,
+        template: ChatTemplate | None,
+        sampling_defaults: Mapping[str, Any] | None = None,
+        *,
+        limits: RequestLimits | None = None,
+    ) -> None:
+        self.client = client
+        self.config = config
+        self.tokenizer = tokenizer
+        self.template = template
+        self.limits = limits or RequestLimits()
+        self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
+        self._defaults = {key: v for key, v in (sampling_defaults or {}).items() if key != "max_tokens"}
+
+    def sampling_params(self, asked: Mapping[str, Any]) -> SamplingParams:
+        """SamplingParams of the given fields over this model's defaults. Fields given as None count as left out."""
+        given = {name: value for name, value in asked.items() if value is not None}
+        unknown = given.keys() - set(SamplingParams.__struct_fields__)
+        if unknown:
+            name = min(unknown)
+            raise InvalidValue(f"{name} is not a sampling parameter", field=name)
+        return SamplingParams(**{"max_tokens": None, **self._defaults, **given})
+
+    def prepare_now(
+        self,
+        prompt: str | list[int],
+        sampling: SamplingParams,
+        *,
+        request_id: str,
+        priority: int = 0,
+        cache_salt: str = "",
+        add_special_tokens: bool = True,
+    ) -> EngineRequest:
+        """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit."""
+        arrival_s = time.monotonic()
+        keep_tokens = self._check_early(prompt, sampling, request_id, cache_salt)
+        token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+        return self._finish(
+            token_ids,
+            sampling,
+            request_id=request_id,
+            priority=priority,
+            cache_salt=cache_salt,
+            arrival_s=arrival_s,
+        )
+
+    async def prepare(
+        self,
+        prompt: str | list[int],
+        sampling: SamplingParams,
+        *,
+        request_id: str,
+        priority: int = 0,
+        cache_salt: str = "",
+        add_special_tokens: bool = True,
+    ) -> EngineRequest:
+        """`prepare_now`, with long texts tokenised in a thread so that other streams go on."""
+        arrival_s = time.monotonic()
+        keep_tokens = self._check_early(prompt, sampling, request_id, cache_salt)
+        if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
+            token_ids = await asyncio.to_thread(self._token_ids, prompt, keep_tokens, add_special_tokens)
+        else:
+            token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+        return self._finish(
+            token_ids,
+            sampling,
+            request_id=request_id,
+            priority=priority,
+            cache_salt=cache_salt,
+            arrival_s=arrival_s,
+        )
+
+    async def stream(
+        self, request: EngineRequest, prompt_text: str | None = None
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """Run `request` and yield what comes of it, events that wait together in one output.
+
+        Ends after the output with `finished`. When it is closed early, or stop strings ended every sample, the
+        engine's request is aborted: close it (`contextlib.aclosing`) when you stop reading. Raises EngineFault
+        when the engine fails.
+        """
+        assert self.client is not None
+        output_stream = OutputStream(request, self.tokenizer, prompt_text)
+        events = self.client.submit(request)
+        engine_works = True
+        try:
+            async for batch in events:
+                output = output_stream.apply_all(batch)
+                if output_stream.finished:
+                    engine_works = output_stream.aborts
+                if output is not None:
+                    yield output
+                if output_stream.finished:
+                    return
+            engine_works = False
+            raise EngineFault(f"the engine ended request {request.request_id} without a finish reason")
+        except EngineFault:
+            engine_works = False
+            raise
+        finally:
+            if engine_works:
+                self.client.abort(request.request_id)
+
+    def render_chat(
+        self,
+        messages: list[dict[str, Any]],
+        *,
+        tools: list[dict[str, Any]] | None = None,
+        chat_template: str = "",
+        add_generation_prompt: bool = True,
+        continue_final_message: bool = False,
+        template_kwargs: Mapping[str, Any] | None = None,
+    ) -> str:
+        """The prompt text of a conversation. `chat_template`, where the caller may give one, replaces the model's."""
+        template = self.template
+        if chat_template:
+            template = (template or ChatTemplate({})).replaced_by(chat_template)
+        if template is None:
+            raise InvalidValue(
+                "this model has no chat template; start the server with --chat-template, or use completions",
+                field="chat_template",
+            )
+        return template.render(
+            messages,
+            tools=tools,
+            add_generation_prompt=add_generation_prompt,
+            continue_final_message=continue_final_message,
+            template_kwargs=template_kwargs,
+        )
+
+    def detokenize(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
+        """Text of ids that a caller gave. Raises InvalidValue naming `tokens` when one is out of vocabulary."""
+        check_token_ids("tokens", token_ids, max(self.config.card.vocab_size, self.tokenizer.vocab_size))
+        return self.tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+
+    def _check_early(
+        self, prompt: str | list[int], sampling: SamplingParams, request_id: str, cache_salt: str
+    ) -> int | None:
+        """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
+        self.limits.verify_names(request_id, cache_salt)
+        self.limits.verify_sampling(sampling, self.config)
+        prompts.check_prompt(prompt, self.config)
+        return prompts.truncated_length(sampling, self.config)
+
+    def _token_ids(
+        self, prompt: str | list[int], keep_tokens: int | None, add_special_tokens: bool
+    ) -> list[int]:
+        if isinstance(prompt, str):
+            return prompts.encode_prompt(
+                prompt,
+                self.tokenizer,
+                self.config,
+                keep_tokens=keep_tokens,
+                add_special_tokens=add_special_tokens,
+            )
+        return list(prompt) if keep_tokens is None else prompt[-keep_tokens:]
+
+    def _finish(
+        self,
+        token_ids: list[int],
+        sampling: SamplingParams,
+        *,
+        request_id: str,
+        priority: int,
+        cache_salt: str,
+        arrival_s: float,
+    ) -> EngineRequest:
+        """Check what only the tokens tell, resolve what was left open, and seal the request."""
+        prompts.check_length(token_ids, sampling, self.config)
+        resolved = resolve_sampling(
+            sampling,
+            self.config,
+            num_prompt_tokens=len(token_ids),
+            default_max_tokens=self._default_max_tokens,
+        )
+        assert resolved.seed is not None
+        return EngineRequest(
+            request_id=request_id,
+            prompt_token_ids=token_ids,
+            sampling=resolved,
+            seed=resolved.seed,
+            eos_token_ids=self.config.card.eos_token_ids,
+            bad_words_token_ids=spell_bad_words(sampling.bad_words or [], self.tokenizer, self.limits),
+            priority=priority,
+            arrival_s=arrival_s,
+            cache_salt=cache_salt,
+        )

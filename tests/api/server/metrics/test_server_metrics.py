@@ -1,0 +1,126 @@
+"""What a scrape says after requests of known shape, under vLLM's names and labels."""
+
+from __future__ import annotations
+
+import pytest
+from prometheus_client.parser import text_string_to_metric_families
+
+from quire.api.server.metrics import buckets
+from quire.base.messages import EngineStats
+
+ENGINE_LABELS = {"model_name": "scripted", "engine": "0"}
+NAMES = """
+    num_requests_running num_requests_waiting kv_cache_usage_perc prefix_cache_queries prefix_cache_hits
+    num_preemptions prompt_tokens generation_tokens request_success time_to_first_token_seconds
+    inter_token_latency_seconds request_time_per_output_token_seconds e2e_request_latency_seconds
+    request_queue_time_seconds request_inference_time_seconds request_prefill_time_seconds
+    request_decode_time_seconds request_prompt_tokens request_generation_tokens request_max_num_generation_tokens
+    request_params_n request_params_max_tokens request_num_preemptions cache_config_info
+""".split()
+
+
+async def scrape(http):
+    text = (await http.get("/metrics")).text
+    return {family.name: family for family in text_string_to_metric_families(text)}
+
+
+def value(families, name, **labels):
+    """The one sample called `name` with these labels among its own."""
+    found = [
+        sample.value
+        for family in families.values()
+        for sample in family.samples
+        if sample.name == f"vllm:{name}" and labels.items() <= sample.labels.items()
+    ]
+    assert len(found) == 1, f"{name}: {found}"
+    return found[0]
+
+
+async def test_vllm_s_names_are_there_from_the_start(http):
+    families = await scrape(http)
+    assert {f"vllm:{name}" for name in NAMES} <= families.keys()
+    for name in NAMES:
+        for sample in families[f"vllm:{name}"].samples:
+            if name != "cache_config_info":
+                assert ENGINE_LABELS.items() <= sample.labels.items()
+    assert "process_resident_memory_bytes" in families
+
+
+async def test_gauges_follow_the_engine_s_snapshot(http, engine):
+    engine.stats = EngineStats(
+        num_running=3,
+        num_waiting=2,
+        num_blocks=64,
+        num_blocks_used=16,
+        num_preemptions=7,
+        prefix_cache_queries_tokens=100,
+        prefix_cache_hits_tokens=40,
+    )
+    families = await scrape(http)
+    assert value(families, "num_requests_running") == 3
+    assert value(families, "num_requests_waiting") == 2
+    assert value(families, "kv_cache_usage_perc") == 0.25
+    assert value(families, "num_preemptions_total") == 7
+    assert value(families, "prefix_cache_queries_total") == 100
+    assert value(families, "prefix_cache_hits_total") == 40
+
+
+@pytest.mark.parametrize("streams", [False, True])
+async def test_a_request_leaves_its_numbers(streams, http, tokenizer, engine):
+    engine.script = lambda _request, index: [5] * (4 + index)
+    body = {"prompt": [5, 6, 7], "max_tokens": 20, "n": 2, "stream": streams}
+    await http.post("/v1/completions", json=body)
+    families = await scrape(http)
+    assert value(families, "prompt_tokens_total") == 3
+    assert value(families, "generation_tokens_total") == 4 + 5
+    assert value(families, "request_success_total", finished_reason="length") == 2
+    for name, count, total in (
+        ("request_prompt_tokens", 1, 3),
+        ("request_generation_tokens", 2, 9),
+        ("request_max_num_generation_tokens", 1, 5),
+        ("request_params_n", 1, 2),
+        ("request_params_max_tokens", 1, 20),
+    ):
+        assert value(families, f"{name}_count") == count, name
+        assert value(families, f"{name}_sum") == total, name
+    assert value(families, "inter_token_latency_seconds_count") == 3 + 4
+    for name in (
+        "time_to_first_token_seconds",
+        "e2e_request_latency_seconds",
+        "request_queue_time_seconds",
+        "request_prefill_time_seconds",
+        "request_decode_time_seconds",
+        "request_inference_time_seconds",
+        "request_time_per_output_token_seconds",
+    ):
+        assert value(families, f"{name}_count") == 1, name
+        assert 0 <= value(families, f"{name}_sum") < 5, name
+
+
+async def test_refused_requests_leave_none(http):
+    await http.post("/v1/completions", json={"prompt": "x", "n": 0})
+    assert value(await scrape(http), "request_params_n_count") == 0
+
+
+async def test_failed_and_abandoned_samples_are_counted_by_reason(http, engine):
+    engine.script = lambda _request, index: [5, -1] if index == 0 else [5] * 9
+    await http.post("/v1/completions", json={"prompt": "x", "n": 3, "max_tokens": 9})
+    families = await scrape(http)
+    assert value(families, "request_success_total", finished_reason="error") == 1
+    assert value(families, "request_success_total", finished_reason="abort") == 2
+
+
+async def test_the_cache_is_described(http):
+    (sample,) = (await scrape(http))["vllm:cache_config_info"].samples
+    assert sample.value == 1
+    assert sample.labels["block_size"] == "16"
+    assert sample.labels["num_gpu_blocks"] == "64"
+
+
+def test_bucket_families_have_vllm_s_edges():
+    assert buckets.token_counts(256) == (1, 2, 5, 10, 20, 50, 100, 200)
+    assert len(buckets.TIME_TO_FIRST_TOKEN_S) == 22
+    assert len([edge for edge in buckets.INTER_TOKEN_S if edge >= 0.01]) == 19
+    assert len(buckets.REQUEST_S) == 21
+    for family in (buckets.TIME_TO_FIRST_TOKEN_S, buckets.INTER_TOKEN_S, buckets.REQUEST_S):
+        assert list(family) == sorted(set(family))

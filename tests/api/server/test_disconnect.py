@@ -1,0 +1,88 @@
+"""A caller who hangs up, seen through a real socket: the engine is told at once, in whatever state the work is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import socket
+import time
+
+import pytest
+
+LIMIT_S = 2.0
+
+
+def send_request(live, path: str, body: dict) -> socket.socket:
+    data = json.dumps(body).encode()
+    connection = socket.create_connection(("127.0.0.1", live.port), timeout=10)
+    head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
+    connection.sendall(head.encode() + data)
+    return connection
+
+
+def wait_until(condition, limit_s: float = LIMIT_S) -> float:
+    started_s = time.monotonic()
+    while not condition():
+        assert time.monotonic() - started_s < limit_s
+        time.sleep(0.002)
+    return time.monotonic() - started_s
+
+
+def read_until(connection: socket.socket, wanted: bytes) -> None:
+    seen = b""
+    while wanted not in seen:
+        part = connection.recv(65536)
+        assert part, seen
+        seen += part
+
+
+@pytest.mark.parametrize("streams", [False, True])
+@pytest.mark.parametrize("pause_after", [0, 3])
+@pytest.mark.parametrize(
+    ("path", "body", "num_requests"),
+    [
+        ("/v1/chat/completions", {"messages": [{"role": "user", "content": "hello"}], "n": 2}, 1),
+        ("/v1/completions", {"prompt": ["one", "two", "three"]}, 3),
+    ],
+)
+def test_hanging_up_aborts_queued_and_running_work(path, body, num_requests, pause_after, streams, live):
+    live.engine.pause_after = pause_after  # 0: still queued, no token yet
+    connection = send_request(live, path, {**body, "stream": streams})
+    wait_until(lambda: len(live.engine.requests) == num_requests)
+    if streams and pause_after:
+        read_until(connection, b"data: ")
+    connection.close()
+    took_s = wait_until(lambda: len(live.engine.aborted) == num_requests)
+    assert took_s < 0.5
+    assert sorted(live.engine.aborted) == sorted(request.request_id for request in live.engine.requests)
+    wait_until(lambda: live.service.num_under_way == 0)
+    assert live.engine.num_streams == 0
+
+
+def test_a_finished_request_is_not_aborted(live):
+    connection = send_request(live, "/v1/completions", {"prompt": "one"})
+    read_until(connection, b"200 OK")
+    connection.close()
+    wait_until(lambda: live.service.num_under_way == 0)
+    assert live.engine.aborted == []
+
+
+def test_a_reset_in_the_middle_of_the_body_harms_nobody(live):
+    connection = socket.create_connection(("127.0.0.1", live.port))
+    head = "POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"
+    connection.sendall(head.encode())
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    connection.close()
+    again = send_request(live, "/v1/completions", {"prompt": "one"})
+    read_until(again, b"200 OK")
+    again.close()
+
+
+async def test_many_hang_ups_leave_no_task_behind(live):
+    live.engine.pause_after = 1
+    connections = [send_request(live, "/v1/completions", {"prompt": "one", "stream": True}) for _ in range(50)]
+    await asyncio.to_thread(wait_until, lambda: len(live.engine.requests) == 50)
+    for connection in connections:
+        connection.close()
+    await asyncio.to_thread(wait_until, lambda: len(live.engine.aborted) == 50)
+    await asyncio.to_thread(wait_until, lambda: live.service.num_under_way == 0)

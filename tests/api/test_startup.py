@@ -1,0 +1,108 @@
+"""The steps before the engine: settings that act on the model's files."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy
+import pytest
+from safetensors.numpy import save_file
+
+from quire.api.startup import prepare_startup
+from quire.base.config import Asked
+from quire.base.errors import CheckpointError, ConfigError
+
+CONFIG = {
+    "model_type": "qwen3",
+    "architectures": ["Qwen3ForCausalLM"],
+    "dtype": "float32",
+    "hidden_size": 64,
+    "intermediate_size": 128,
+    "num_hidden_layers": 2,
+    "num_attention_heads": 4,
+    "num_key_value_heads": 2,
+    "head_dim": 16,
+    "vocab_size": 300,
+    "max_position_embeddings": 512,
+    "rms_norm_eps": 1e-6,
+    "hidden_act": "silu",
+    "tie_word_embeddings": True,
+    "eos_token_id": 2,
+}
+
+
+def make_folder(folder: Path, **changes) -> Path:
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps({**CONFIG, **changes}))
+    (folder / "generation_config.json").write_text(json.dumps({"temperature": 0.6, "max_new_tokens": 40}))
+    save_file({"model.embed_tokens.weight": numpy.zeros((300, 64), "float32")}, folder / "model.safetensors")
+    return folder
+
+
+def start(*words: object):
+    return prepare_startup(Asked.from_arguments([str(word) for word in words], {}))
+
+
+def test_model_by_folder(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    resolution = start(folder).resolution
+    assert resolution.engine.card.folder == str(folder)
+    assert resolution.engine.max_model_len == 512
+    assert resolution.server.sampling_defaults == {"temperature": 0.6, "max_tokens": 40}
+    assert resolution.server.served_model_names == [str(folder)]
+
+
+def test_hf_overrides_change_the_card(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    assert (
+        start(folder, "--hf-overrides.max_position_embeddings", "256").resolution.engine.max_model_len == 256
+    )
+
+
+def test_revision_and_download_dir_choose_the_snapshot(tmp_path):
+    repository = tmp_path / "hub" / "models--org--name"
+    for commit, length in (("aaa", 512), ("bbb", 128)):
+        make_folder(repository / "snapshots" / commit, max_position_embeddings=length)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("aaa")
+    (repository / "refs" / "v2").write_text("bbb")
+    words = ["org/name", "--download-dir", tmp_path / "hub"]
+    assert start(*words).resolution.engine.max_model_len == 512
+    assert start(*words, "--revision", "v2").resolution.engine.max_model_len == 128
+    assert start(*words, "--revision", "bbb").folder.name == "bbb"
+
+
+def test_tokenizer_of_another_folder(tmp_path):
+    folder, other = make_folder(tmp_path / "m"), make_folder(tmp_path / "t")
+    assert start(folder).resolution.engine.text_folder == str(folder)
+    assert start(folder, "--tokenizer", other).resolution.engine.text_folder == str(other)
+
+
+def test_generation_config_of_another_folder(tmp_path):
+    folder, other = make_folder(tmp_path / "m"), make_folder(tmp_path / "g")
+    (other / "generation_config.json").write_text('{"top_k": 3, "num_beams": 4}')
+    assert start(folder, "--generation-config", other).resolution.server.sampling_defaults == {"top_k": 3}
+    shutil.rmtree(other)
+    with pytest.raises(ConfigError, match="give auto, vllm, or a folder that holds a generation_config.json"):
+        start(folder, "--generation-config", other)
+
+
+def test_weights_are_checked_unless_they_are_dummies(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    weights = folder / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-100])
+    with pytest.raises(CheckpointError, match=r"model\.safetensors"):
+        start(folder)
+    weights.unlink()
+    with pytest.raises(CheckpointError, match="--load-format dummy"):
+        start(folder)
+    assert start(folder, "--load-format", "dummy").resolution.engine.load_format == "dummy"
+
+
+def test_laps_name_the_stages(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    stages: list[str] = []
+    prepare_startup(Asked.from_arguments([str(folder)], {}), lap=stages.append)
+    assert stages == ["model files", "resolve"]

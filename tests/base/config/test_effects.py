@@ -1,0 +1,125 @@
+"""Every setting changes what comes out: none is read and dropped."""
+
+from __future__ import annotations
+
+import pytest
+from tests.base.config.conftest import GIB, make_card, make_machine
+
+from quire.base.config import SETTINGS, Asked, resolve
+from quire.base.config.setting import Effect
+
+# name → (command line or variables, where it shows, what it must be there)
+EFFECTS = {
+    "served-model-name": (["--served-model-name", "a", "b"], "server.served_model_names", ["a", "b"]),
+    "dtype": (["--dtype", "half"], "engine.dtype", "float16"),
+    "max-model-len": (["--max-model-len", "1K"], "engine.max_model_len", 1024),
+    "allow-long-max-model-len": (
+        ["--max-model-len", "8K", {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}],
+        "engine.max_model_len",
+        8192,
+    ),
+    "seed": (["--seed", "7"], "engine.seed", 7),
+    "generation-config": (["--generation-config", "vllm"], "server.sampling_defaults", {}),
+    "override-generation-config": (
+        ["--override-generation-config.temperature", "0.1"],
+        "server.sampling_defaults",
+        {"top_k": 9, "temperature": 0.1},
+    ),
+    "max-logprobs": (["--max-logprobs", "-1"], "engine.max_logprobs", -1),
+    "logprobs-mode": (["--logprobs-mode", "raw_logits"], "engine.logprobs_mode", "raw_logits"),
+    "load-format": (["--load-format", "dummy"], "engine.load_format", "dummy"),
+    "block-size": (["--block-size", "32"], "engine.cache.block_size", 32),
+    "gpu-memory-utilization": (
+        ["--gpu-memory-utilization", "0.25"],
+        "engine.cache.num_blocks",
+        3089,
+    ),
+    "kv-cache-memory-bytes": (["--kv-cache-memory-bytes", "1G"], "memory.kv_bytes", GIB),
+    "cpu-kvcache-space": ([{"VLLM_CPU_KVCACHE_SPACE": "3"}], "memory.kv_bytes", 3 * GIB),
+    "num-gpu-blocks-override": (["--num-gpu-blocks-override", "300"], "engine.cache.num_blocks", 300),
+    "enable-prefix-caching": (["--no-enable-prefix-caching"], "engine.cache.enable_prefix_caching", False),
+    "max-num-batched-tokens": (
+        ["--max-num-batched-tokens", "1k"],
+        "engine.scheduler.max_num_batched_tokens",
+        1000,
+    ),
+    "max-num-seqs": (["--max-num-seqs", "3"], "engine.scheduler.max_num_seqs", 3),
+    "scheduling-policy": (["--scheduling-policy", "priority"], "engine.scheduler.policy", "priority"),
+    "enable-chunked-prefill": (
+        ["--no-enable-chunked-prefill"],
+        "engine.scheduler.enable_chunked_prefill",
+        False,
+    ),
+    "long-prefill-token-threshold": (
+        ["--long-prefill-token-threshold", "100"],
+        "engine.scheduler.long_prefill_token_threshold",
+        100,
+    ),
+    "omp-num-threads": ([{"OMP_NUM_THREADS": "3"}], "engine.num_threads", 3),
+    "host": (["--host", "127.0.0.1"], "server.host", "127.0.0.1"),
+    "port": (["--port", "9000"], "server.port", 9000),
+    "uds": (["--uds", "/tmp/s"], "server.uds", "/tmp/s"),
+    "api-key": (["--api-key", "k"], "server.api_keys", ["k"]),
+    "root-path": (["--root-path", "/llm"], "server.root_path", "/llm"),
+    "chat-template": (["--chat-template", "{{ x }}"], "server.chat_template", "{{ x }}"),
+    "default-chat-template-kwargs": (
+        ["--default-chat-template-kwargs", '{"a": 1}'],
+        "server.default_chat_template_kwargs",
+        {"a": 1},
+    ),
+    "response-role": (["--response-role", "bot"], "server.response_role", "bot"),
+    "enable-prompt-tokens-details": (
+        ["--enable-prompt-tokens-details"],
+        "server.enable_prompt_tokens_details",
+        True,
+    ),
+    "enable-request-id-headers": (["--enable-request-id-headers"], "server.enable_request_id_headers", True),
+    "enable-log-requests": (["--enable-log-requests"], "server.enable_log_requests", True),
+    "uvicorn-log-level": (["--uvicorn-log-level", "error"], "server.uvicorn_log_level", "error"),
+    "disable-uvicorn-access-log": (["--disable-uvicorn-access-log"], "server.disable_access_log", True),
+    "allowed-origins": (["--allowed-origins", "https://a"], "server.allowed_origins", ["https://a"]),
+    "allowed-methods": (["--allowed-methods", "GET"], "server.allowed_methods", ["GET"]),
+    "allowed-headers": (["--allowed-headers", "x"], "server.allowed_headers", ["x"]),
+    "allow-credentials": (["--allow-credentials"], "server.allow_credentials", True),
+    "ssl-keyfile": (["--ssl-keyfile", "k.pem", "--ssl-certfile", "c.pem"], "server.ssl_keyfile", "k.pem"),
+    "ssl-certfile": (["--ssl-certfile", "c.pem"], "server.ssl_certfile", "c.pem"),
+    "shutdown-timeout": (["--shutdown-timeout", "5"], "server.shutdown_timeout_s", 5),
+}
+
+# these act on files or on the command itself, before or around resolve
+SHOWN_ELSEWHERE = {
+    "model": "tests/api/test_startup.py",
+    "tokenizer": "tests/api/test_startup.py",
+    "revision": "tests/api/test_startup.py",
+    "download-dir": "tests/api/test_startup.py",
+    "hf-overrides": "tests/api/test_startup.py",
+    "config": "tests/base/config/test_file.py",
+    "fail-on-environ-validation": "tests/base/config/test_environment.py",
+    "log-error-stack": "tests/api/cli/test_main.py",
+}
+
+
+def resolve_with(words):
+    flags = [word for word in words if isinstance(word, str)]
+    environ = {name: value for word in words if isinstance(word, dict) for name, value in word.items()}
+    card = make_card(sampling_defaults={"top_k": 9})
+    return resolve(Asked.from_arguments(flags, environ), card, make_machine())
+
+
+def at(resolution, place: str):
+    value = resolution
+    for name in place.split("."):
+        value = getattr(value, name)
+    return value
+
+
+@pytest.mark.parametrize("name", EFFECTS)
+def test_setting_has_its_effect(name):
+    words, place, expected = EFFECTS[name]
+    assert at(resolve_with(words), place) == expected
+    assert at(resolve_with([]), place) != expected  # or the setting would prove nothing
+
+
+def test_every_effective_setting_is_shown():
+    effective = {s.name for s in SETTINGS.all if s.state_on("cpu").effect is Effect.EFFECTIVE}
+    assert effective == EFFECTS.keys() | SHOWN_ELSEWHERE.keys()

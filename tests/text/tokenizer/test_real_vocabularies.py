@@ -1,0 +1,41 @@
+"""Published vocabularies, converted by transformers: its tokenizer is the oracle."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from quire.text.tokenizer import Tokenizer
+from tests.text.shared_data import FOLDER, needs_shared_data
+
+TEXTS = [
+    "Hello wörld 你好 😀👩‍👩‍👧‍👦 don't  stop\n\n x",
+    "def f(a): return [1,2]\t\t# é",
+    "<|endoftext|>special</s> <|user|> inside",
+    "  leading and trailing  ",
+]
+
+
+@needs_shared_data
+@pytest.mark.parametrize("name", ["gpt-2", "phi-3"])
+def test_same_ids_and_text_as_transformers(name, tmp_path):
+    transformers = pytest.importorskip("transformers", reason="transformers is the oracle here")
+    pytest.importorskip("gguf", reason="transformers reads these vocabularies through gguf")
+    oracle = transformers.AutoTokenizer.from_pretrained(FOLDER / "vocab", gguf_file=f"ggml-vocab-{name}.gguf")
+    oracle.save_pretrained(tmp_path)
+    tokenizer = Tokenizer.load(Path(tmp_path))
+    for text in TEXTS:
+        ids = tokenizer.encode(text)
+        assert ids == oracle(text)["input_ids"]
+        for skip in (False, True):
+            assert tokenizer.decode(ids, skip_special_tokens=skip) == oracle.decode(
+                ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False
+            )
+    chance = random.Random(7)
+    for _ in range(100):
+        ids = [chance.randrange(tokenizer.vocab_size) for _ in range(12)]
+        assert tokenizer.decode(ids) == oracle.decode(
+            ids, skip_special_tokens=True, clean_up_tokenization_spaces=False
+        )

@@ -1,0 +1,151 @@
+"""Loading a model folder's tokenizer, and going from text to ids and back to tokens' bytes."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from quire.base.errors import CheckpointError
+from quire.text.tokenizer import Tokenizer, read_special_tokens
+from tests.text.small_tokenizers import byte_fallback_bpe, byte_level, save_folder, with_bos, word_piece
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return save_folder(byte_level(), tmp_path_factory.mktemp("folder"))
+
+
+def test_missing_file_is_named_with_a_remedy(tmp_path):
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is missing; download"):
+        Tokenizer.load(tmp_path)
+    (tmp_path / "tokenizer.model").write_bytes(b"\x00")
+    with pytest.raises(CheckpointError, match=r"has tokenizer\.model, which must be converted"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("damage", [b"", b"{", b'{"model": 1}', b"\xff\xfe\x00", b"[]"])
+def test_damaged_file_is_named(tmp_path, damage):
+    (tmp_path / "tokenizer.json").write_bytes(damage)
+    with pytest.raises(CheckpointError, match=r"tokenizer\.json is damaged .* download the file again"):
+        Tokenizer.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["tokenizer_config.json", "special_tokens_map.json"])
+@pytest.mark.parametrize("damage", [b"{", b"[1]", b"\xff", b"[" * 100_000])
+def test_damaged_side_file_is_named(folder, tmp_path, name, damage):
+    (tmp_path / "tokenizer.json").write_bytes((folder / "tokenizer.json").read_bytes())
+    (tmp_path / name).write_bytes(damage)
+    with pytest.raises(CheckpointError, match=name):
+        Tokenizer.load(tmp_path)
+
+
+def test_a_decoder_that_is_not_understood_is_refused_by_name(tmp_path):
+    content = json.loads(byte_level().to_str())
+    content["decoder"] = {"type": "CTC", "pad_token": "<pad>", "word_delimiter_token": "|", "cleanup": True}
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="CTC"):
+        Tokenizer.load(tmp_path)
+
+
+def test_special_tokens_are_read_in_both_spellings(folder, tmp_path):
+    assert read_special_tokens(folder) == {"bos_token": "<bos>", "eos_token": "<eos>"}
+    (tmp_path / "special_tokens_map.json").write_text('{"bos_token": "<a>", "pad_token": {"content": "<p>"}}')
+    (tmp_path / "tokenizer_config.json").write_text('{"bos_token": "<b>", "unk_token": null}')
+    assert read_special_tokens(tmp_path) == {"bos_token": "<b>", "pad_token": "<p>"}
+    tokenizer = Tokenizer.load(folder)
+    assert tokenizer.bos_token_id == tokenizer.token_to_id("<bos>")
+    assert tokenizer.eos_token_id == tokenizer.token_to_id("<eos>")
+
+
+def test_post_processor_decides_on_bos(tmp_path):
+    tokenizer = Tokenizer.load(save_folder(byte_fallback_bpe(), tmp_path, add_bos_token=True))
+    bos = tokenizer.bos_token_id
+    assert tokenizer.encode("fox")[0] == bos
+    assert tokenizer.encode("fox").count(bos) == 1
+    assert bos not in tokenizer.encode("fox", add_special_tokens=False)
+
+
+def test_config_adds_bos_and_eos_that_the_post_processor_lacks(tmp_path):
+    plain = Tokenizer.load(save_folder(byte_level(), tmp_path / "plain"))
+    both = Tokenizer.load(save_folder(byte_level(), tmp_path / "both", add_bos_token=True, add_eos_token=True))
+    ids = plain.encode("fox")
+    assert both.encode("fox") == [both.bos_token_id, *ids, both.eos_token_id]
+    assert both.encode("fox", add_special_tokens=False) == ids
+
+
+def test_config_lists_tokens_that_tokenizer_json_lacks(tmp_path):
+    base = byte_level().get_vocab_size()
+    listed = {
+        str(base): {"content": "<|new|>", "special": True, "lstrip": False, "normalized": False},
+        str(base + 1): {"content": "<|plain|>", "special": False},
+    }
+    tokenizer = Tokenizer.load(save_folder(byte_level(), tmp_path, added_tokens_decoder=listed))
+    assert tokenizer.encode("a<|new|><|plain|>")[1:] == [base, base + 1]
+    assert tokenizer.decode([base, base + 1]) == "<|plain|>"
+    assert tokenizer.vocab_size == base + 2
+
+
+def test_named_special_token_is_special_even_when_the_file_says_otherwise(tmp_path):
+    tokenizer = Tokenizer.load(save_folder(byte_level(), tmp_path, bos_token="<tool>", pad_token="<nowhere>"))
+    assert tokenizer.bos_token_id in tokenizer.special_ids
+    assert tokenizer.token_to_id("<nowhere>") is None
+
+
+def test_truncation_and_padding_of_the_file_are_off(tmp_path):
+    backend = byte_level()
+    backend.enable_truncation(4)
+    backend.enable_padding(length=8)
+    tokenizer = Tokenizer.load(save_folder(backend, tmp_path))
+    assert tokenizer.decode(tokenizer.encode("The quick brown fox jumps")) == "The quick brown fox jumps"
+
+
+@pytest.mark.parametrize("num_kept", [1, 2, 3, 7, 100])
+def test_keeping_the_last_tokens_keeps_what_surrounds_the_text(tmp_path, num_kept):
+    tokenizer = Tokenizer.load(save_folder(with_bos(byte_level()), tmp_path))
+    ids = tokenizer.encode("The quick brown fox jumps over", add_special_tokens=False)
+    kept = tokenizer.encode("The quick brown fox jumps over", keep_last_tokens=num_kept)
+    assert len(kept) == min(num_kept, len(ids) + 1)
+    expected = [tokenizer.bos_token_id, *ids][-num_kept:] if num_kept in (1, 100) else None
+    assert kept == (expected or [tokenizer.bos_token_id, *ids[-(num_kept - 1) :]])
+    assert tokenizer.encode("The quick brown fox", add_special_tokens=False, keep_last_tokens=2) == (
+        tokenizer.encode("The quick brown fox", add_special_tokens=False)[-2:]
+    )
+
+
+def test_half_a_surrogate_pair_is_a_unicode_error(byte_level):
+    with pytest.raises(UnicodeError):
+        byte_level.encode("a\ud83d")
+
+
+@settings(max_examples=50, deadline=None)
+@given(text=st.text(min_size=1, max_size=30))
+def test_tokens_bytes_join_to_the_text(pairs, text):
+    for kind in ("byte_level", "byte_fallback_unstripped"):
+        tokenizer = pairs[kind].ours
+        ids = tokenizer.encode(text, add_special_tokens=False)
+        if kind == "byte_level" or "▁" not in text:
+            assert bytes(byte for i in ids for byte in tokenizer.token_bytes(i)) == text.encode()
+
+
+def test_token_text_never_raises_and_shows_fragments(pairs):
+    for pair in pairs.values():
+        for token_id in range(pair.ours.vocab_size + 2):
+            text, spelled = pair.ours.token_text(token_id), bytes(pair.ours.token_bytes(token_id))
+            assert text == spelled.decode("utf-8", "replace")
+    tokenizer = pairs["byte_level"].ours
+    assert tokenizer.token_text(tokenizer.token_to_id("ð")) == "\ufffd"
+    assert tokenizer.token_bytes(tokenizer.token_to_id("ð")) == [0xF0]
+    assert tokenizer.token_text(tokenizer.token_to_id("<eos>")) == "<eos>"
+
+
+def test_longest_token_bounds_every_token(pairs):
+    for pair in pairs.values():
+        assert pair.ours.longest_token_chars == max(map(len, pair.backend.get_vocab()))
+
+
+def test_word_pieces_read_as_words(tmp_path):
+    tokenizer = Tokenizer.load(save_folder(word_piece(), tmp_path))
+    assert tokenizer.decode(tokenizer.encode("the lazy dog. don't")) == "the lazy dog. don ' t"
