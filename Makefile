@@ -16,7 +16,7 @@ MODEL ?=
 ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(PIP_FLAGS)
+PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
 .PHONY: serve test check bench docs clean
 
@@ -51,12 +51,12 @@ $(VENV)/.created:
 	@touch $@
 
 $(VENV)/.serve: requirements/serve.lock pyproject.toml | $(VENV)/.created
-	@echo "Installing what serving needs (once)"
+	@echo "Installing what serving needs (once, takes a minute or two)"
 	@$(PIP) -r requirements/serve.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
-	@echo "Installing what tests and checks need (once)"
+	@echo "Installing what tests and checks need (once, takes a minute or two)"
 	@$(PIP) -r requirements/dev.lock
 	@touch $@

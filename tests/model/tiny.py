@@ -32,7 +32,12 @@ _DECODER = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 512,
 }
-_GEMMA = _DECODER | {"head_dim": 16, "num_hidden_layers": 4, "sliding_window": 24, "query_pre_attn_scalar": 32}
+_GEMMA = _DECODER | {
+    "head_dim": 16,
+    "num_hidden_layers": 4,
+    "sliding_window": 24,
+    "query_pre_attn_scalar": 32,
+}
 _OPT = {
     "hidden_size": 64,
     "ffn_dim": 96,
@@ -80,7 +85,9 @@ def tiny_model(family: str, *, seed: int = 0, **config: Any) -> Any:
     return model.eval()
 
 
-def tiny_checkpoint(family: str, folder: Path, *, seed: int = 0, dtype: str = "float32", **config: Any) -> Path:
+def tiny_checkpoint(
+    family: str, folder: Path, *, seed: int = 0, dtype: str = "float32", **config: Any
+) -> Path:
     """Saves `tiny_model` and a tokenizer to `folder` as an ordinary Hugging Face model; `config` overrides keys
     of its config.json. Returns the folder."""
     model = tiny_model(family, seed=seed, **config).to(getattr(torch, dtype))
@@ -103,7 +110,9 @@ def tiny_tokenizer() -> Tokenizer:
     return tokenizer
 
 
-def engine_config(folder: Path, *, dtype: Any = "float32", max_model_len: int = 0, num_blocks: int = 128) -> EngineConfig:
+def engine_config(
+    folder: Path, *, dtype: Any = "float32", max_model_len: int = 0, num_blocks: int = 128
+) -> EngineConfig:
     """A resolved configuration for a model folder, without going through the settings."""
     card = read_card(folder, name=folder.name)
     return EngineConfig(
@@ -121,7 +130,9 @@ class Driver:
     Blocks are handed out in random order and hold NaN before they are written.
     """
 
-    def __init__(self, network: CausalLM, dtype: torch.dtype, *, num_blocks: int = 128, seed: int = 0) -> None:
+    def __init__(
+        self, network: CausalLM, dtype: torch.dtype, *, num_blocks: int = 128, seed: int = 0
+    ) -> None:
         self.network = network
         self.random = random.Random(seed)
         self.free = list(range(num_blocks))
@@ -160,7 +171,10 @@ class Driver:
             token_ids_T=torch.tensor([prompts[index][place] for index, place in places]),
             positions_T=torch.tensor([place for _, place in places]),
             slots_T=torch.tensor(
-                [tables[index][place // BLOCK_SIZE] * BLOCK_SIZE + place % BLOCK_SIZE for index, place in places]
+                [
+                    tables[index][place // BLOCK_SIZE] * BLOCK_SIZE + place % BLOCK_SIZE
+                    for index, place in places
+                ]
             ),
             attention=AttentionBatch(
                 query_starts=[sum(sizes[:count]) for count in range(len(sizes) + 1)],

@@ -13,17 +13,17 @@ import httpx
 import pytest
 import pytest_asyncio
 import uvicorn
-
-from quire.api.server import Service, create_app
-from quire.text.session import Session
-from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
 from tests.api.server.scripted_engine import (
     ScriptedEngine,
     engine_config,
     server_config,
     write_model_folder,
 )
+
+from quire.api.server import Service, create_app
+from quire.text.session import Session
+from quire.text.template import ChatTemplate
+from quire.text.tokenizer import Tokenizer
 
 ANSWER = "hello world, how are you?"
 

@@ -21,7 +21,11 @@ CHAT_TEMPLATE = (
     "{% if add_generation_prompt %}<|im_start|>assistant\n"
     "{% if mood is defined %}({{ mood }}) {% endif %}{% endif %}"
 )
-CORPUS = ["hello world, how are you today?", "the quick brown fox jumps over the lazy dog", "one two three"] * 4
+CORPUS = [
+    "hello world, how are you today?",
+    "the quick brown fox jumps over the lazy dog",
+    "one two three",
+] * 4
 
 
 def write_model_folder(folder: Path) -> None:
@@ -94,9 +98,11 @@ class ScriptedEngine:
         self.failure = ""
         self.pause_after: int | None = None
         self.num_cached_tokens = 0
+        self.num_preemptions = 0
         self.aborted: list[str] = []
         self.requests: list[EngineRequest] = []
         self.num_shutdowns = 0
+        self.seconds_per_token = 0.0
         self._eos_token_id = eos_token_id
         self._streams: dict[str, EventStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -153,7 +159,7 @@ class ScriptedEngine:
                         self.die("killed by signal 9 at /usr/lib/engine.py 0x7fffdeadbeef")
                         return
                     stream.put(self._event(request, index, answer, place, started_s))
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.seconds_per_token)
         self._streams.pop(request.request_id, None)
 
     def _event(
@@ -177,6 +183,7 @@ class ScriptedEngine:
             finish_reason=reason,
             error="row 3 of logits held NaN at 0x7fffdeadbeef" if reason == "error" else None,
             num_cached_tokens=self.num_cached_tokens,
+            num_preemptions=self.num_preemptions if reason else 0,
             times=_times(request, started_s) if reason else None,
         )
 

@@ -61,7 +61,17 @@ async def test_each_key_opens(key, guarded):
 
 
 @pytest.mark.parametrize(
-    "value", ["", "Bearer", "Bearer ", "Bearer first", "Basic first-key", "first-key", "Bearer first-key2", "Bearer é"]
+    "value",
+    [
+        "",
+        "Bearer",
+        "Bearer ",
+        "Bearer first",
+        "Basic first-key",
+        "first-key",
+        "Bearer first-key2",
+        "Bearer é",
+    ],
 )
 async def test_nothing_else_opens(value, guarded):
     reply = await guarded.get("/v1/models", headers={"authorization": value.encode()})

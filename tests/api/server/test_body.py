@@ -16,7 +16,9 @@ async def post(http, content, **headers):
     return await http.post("/v1/completions", content=content, headers=names)
 
 
-@pytest.mark.parametrize("given", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"])
+@pytest.mark.parametrize(
+    "given", ["text/plain", "application/x-www-form-urlencoded", "", "application/jsonx"]
+)
 async def test_another_content_type_is_refused_with_the_remedy(given, http):
     reply = await post(http, b'{"prompt": "x"}', content_type=given)
     assert reply.status_code == 400
@@ -39,7 +41,9 @@ async def test_a_body_over_the_limit_is_a_413_declared_or_not(http, engine):
         for _ in range(MAX_BODY_BYTES // 2**20 + 2):
             yield b" " * 2**20
 
-    declared = await post(http, b"{}", content_type="application/json", content_length=str(MAX_BODY_BYTES + 1))
+    declared = await post(
+        http, b"{}", content_type="application/json", content_length=str(MAX_BODY_BYTES + 1)
+    )
     counted = await post(http, parts(), content_type="application/json")
     for reply in (declared, counted):
         assert reply.status_code == 413

@@ -80,7 +80,9 @@ def test_a_reset_in_the_middle_of_the_body_harms_nobody(live):
 
 async def test_many_hang_ups_leave_no_task_behind(live):
     live.engine.pause_after = 1
-    connections = [send_request(live, "/v1/completions", {"prompt": "one", "stream": True}) for _ in range(50)]
+    connections = [
+        send_request(live, "/v1/completions", {"prompt": "one", "stream": True}) for _ in range(50)
+    ]
     await asyncio.to_thread(wait_until, lambda: len(live.engine.requests) == 50)
     for connection in connections:
         connection.close()

@@ -74,7 +74,10 @@ def test_a_field_cannot_mean_two_things():
 
 @pytest.mark.parametrize(
     ("table", "names"),
-    [(CHAT_FIELDS, f"{OPENAI_CHAT} {VLLM} {VLLM_CHAT}"), (COMPLETION_FIELDS, f"{OPENAI_TEXT} {VLLM} prompt_embeds")],
+    [
+        (CHAT_FIELDS, f"{OPENAI_CHAT} {VLLM} {VLLM_CHAT}"),
+        (COMPLETION_FIELDS, f"{OPENAI_TEXT} {VLLM} prompt_embeds"),
+    ],
 )
 def test_every_openai_and_vllm_field_is_known(table, names):
     assert set(names.split()) <= set(table.names)

@@ -23,8 +23,9 @@ TEXTS = [
 def test_same_ids_and_text_as_transformers(name, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is the oracle here")
     pytest.importorskip("gguf", reason="transformers reads these vocabularies through gguf")
-    oracle = transformers.AutoTokenizer.from_pretrained(FOLDER / "vocab", gguf_file=f"ggml-vocab-{name}.gguf")
-    oracle.save_pretrained(tmp_path)
+    converted = transformers.AutoTokenizer.from_pretrained(FOLDER / "vocab", gguf_file=f"ggml-vocab-{name}.gguf")
+    converted.save_pretrained(tmp_path)
+    oracle = transformers.AutoTokenizer.from_pretrained(tmp_path)
     tokenizer = Tokenizer.load(Path(tmp_path))
     for text in TEXTS:
         ids = tokenizer.encode(text)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -38,7 +38,7 @@ class ApiClient:
         with connection:
             return [entry["id"] for entry in json.loads(response.read())["data"]]
 
-    def stream(self, path: str, body: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    def stream(self, path: str, body: dict[str, Any]) -> Generator[dict[str, Any], None, None]:
         """The chunks of a streamed completion. Closing the iterator tells the server to stop."""
         connection, response = self._open("POST", path, {**body, "stream": True})
         with connection:

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
@@ -68,25 +68,26 @@ def pick_model(client: ApiClient, asked: str) -> str:
     return asked or client.model_names()[0]
 
 
-def print_stream(chunks: Iterator[dict[str, Any]], text_of: Callable[[dict[str, Any]], str]) -> Answer:
+def print_stream(
+    chunks: Generator[dict[str, Any], None, None], text_of: Callable[[dict[str, Any]], str]
+) -> Answer:
     """Write an answer as it arrives. `text_of` reads a choice. Ctrl-C ends this answer, not the program."""
     began_s = time.monotonic()
     first_s = 0.0
     parts: list[str] = []
     num_tokens = 0
-    with contextlib.suppress(KeyboardInterrupt), contextlib.closing(chunks):  # type: ignore[type-var]
-        for chunk in chunks:
-            for choice in chunk.get("choices", ()):
-                text = text_of(choice)
-                if text:
+    try:
+        with contextlib.suppress(KeyboardInterrupt), contextlib.closing(chunks):
+            for chunk in chunks:
+                for text in filter(None, map(text_of, chunk.get("choices", ()))):
                     first_s = first_s or time.monotonic() - began_s
                     num_tokens += 1  # until usage, which comes last, tells exactly
                     parts.append(text)
                     print(text, end="", flush=True)
-            usage = chunk.get("usage")
-            if usage:
-                num_tokens = usage["completion_tokens"]
-    print()
+                if chunk.get("usage"):
+                    num_tokens = chunk["usage"]["completion_tokens"]
+    finally:
+        print()
     return Answer("".join(parts), num_tokens, first_s, time.monotonic() - began_s)
 
 

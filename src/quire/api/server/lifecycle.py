@@ -8,12 +8,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 import signal
 import socket
-import stat
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -21,9 +19,10 @@ from pathlib import Path
 import uvicorn
 
 from quire.api.server.app import create_app
+from quire.api.server.listener import bind
+from quire.api.server.logs import log_config
 from quire.api.server.service import Service
 from quire.base.config import EngineConfig, ServerConfig
-from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
@@ -33,7 +32,6 @@ logger = logging.getLogger("quire.server")
 
 ENGINE_CHECK_S = 0.2  # how soon a dead engine is noticed when no request is waiting on it
 FAREWELL_S = 2.0  # how long ended streams get to write their last event
-_FULL_BACKLOG = 2048
 
 
 def serve_http(
@@ -63,60 +61,6 @@ def serve_http(
         if server_config.uds:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(server_config.uds)
-
-
-def bind(config: ServerConfig) -> socket.socket:
-    """The listening socket; raises ConfigError in one sentence."""
-    try:
-        return _bind_unix(config.uds) if config.uds else _bind_tcp(config.host, config.port)
-    except OSError as error:
-        where = config.uds or f"{config.host or '*'}:{config.port}"
-        setting = "uds" if config.uds else "host" if error.errno == errno.EADDRNOTAVAIL else "port"
-        remedy = _REMEDIES.get(error.errno or 0, error.strerror or str(error))
-        raise ConfigError(f"cannot listen on {where}: {remedy}", setting=setting) from None
-
-
-_REMEDIES = {
-    errno.EADDRINUSE: "another process already does; stop it or choose another --port",
-    errno.EACCES: "this user may not; choose a --port above 1023",
-    errno.EADDRNOTAVAIL: "this machine does not have that address; check --host",
-}
-
-
-def _bind_tcp(host: str, port: int) -> socket.socket:
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    listener = socket.socket(family, socket.SOCK_STREAM)
-    try:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind((host, port))
-        listener.listen(_FULL_BACKLOG)  # connections queue here until the loop runs
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _bind_unix(path: str) -> socket.socket:
-    with contextlib.suppress(FileNotFoundError):
-        if stat.S_ISSOCK(os.stat(path).st_mode):
-            _remove_stale(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-    try:
-        listener.bind(path)
-        listener.listen(_FULL_BACKLOG)
-    except BaseException:
-        listener.close()
-        raise
-    return listener
-
-
-def _remove_stale(path: str) -> None:
-    """Remove a socket file nobody listens on; leave a live one for bind to refuse."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        try:
-            probe.connect(path)
-        except ConnectionRefusedError:
-            os.unlink(path)
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -247,7 +191,7 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
         http="httptools",
         ws="none",
         lifespan="off",
-        log_level=config.uvicorn_log_level,
+        log_config=log_config(config.uvicorn_log_level),
         access_log=not config.disable_access_log,
         root_path=config.root_path,
         server_header=False,

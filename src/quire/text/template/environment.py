@@ -18,7 +18,7 @@ from jinja2.runtime import Context, LoopContext, Macro
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 from jinja2.utils import Namespace
 
-from quire.text.template.budget import Budget, BudgetExceeded
+from quire.text.template.budget import CALL_STEPS, Budget, BudgetExceeded
 from quire.text.template.filters import FILTERS, TESTS
 
 _STRING_METHODS = """
@@ -119,7 +119,7 @@ class TemplateEnvironment(ImmutableSandboxedEnvironment):
 
     def call(__self, __context: Context, __obj: Any, *args: Any, **kwargs: Any) -> Any:
         budget = __self.budget
-        budget.spend(1)
+        budget.spend(CALL_STEPS)
         if isinstance(__obj, LoopContext):  # loop(…) of a recursive loop
             args = (budget.rounds(args[0]), *args[1:])
         elif not isinstance(__obj, Macro):

@@ -11,7 +11,7 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from jinja2.runtime import Context
 from jinja2.tests import TESTS as JINJA_TESTS
 
-from quire.text.template.budget import Budget, BudgetExceeded
+from quire.text.template.budget import FILTER_STEPS, Budget, BudgetExceeded
 
 # Names of the filters that rewritten nodes call. A name with a space cannot be written in a template.
 LOOP_FILTER, CONCAT_FILTER, MEASURE_FILTER = "quire loop", "quire concat", "quire measure"
@@ -97,6 +97,7 @@ def _metered(name: str, function: Callable[..., Any], *, is_deep: bool) -> Calla
 
     def run(context: Context, value: Any, *args: Any, **kwargs: Any) -> Any:
         budget = _budget_of(context)
+        budget.spend(FILTER_STEPS)
         is_generator = hasattr(value, "__iter__") and not hasattr(value, "__len__")
         if is_generator and (is_deep or asks is not None):
             value = list(budget.rounds(value))

@@ -11,6 +11,7 @@ from quire.base.config import EngineConfig
 from quire.base.messages import StepPlan, StepResult
 from quire.model.loading import load_model
 from quire.model.ops import explain
+from quire.worker.executor.heap import keep_freed_memory
 from quire.worker.runner import ModelRunner, allocate_caches
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -23,6 +24,7 @@ class UniprocExecutor:
     """
 
     def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
+        keep_freed_memory()
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         started_s = time.monotonic()

@@ -37,7 +37,7 @@ class ModelRunner:
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
         step = build_step_input(plan.chunks, self._caches, self._block_size)
-        hidden_TH = self._model.forward(step)
+        hidden_TH = self._model(step)
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]

@@ -20,7 +20,7 @@ def test_it_counts_as_prometheus_does(values):
         theirs.observe(value)
     (family,) = registry.collect()
     expected = {s.labels["le"]: s.value for s in family.samples if s.name == "h_bucket"}
-    assert {edge: count for edge, count in ours.cumulative()} == {
+    assert dict(ours.cumulative()) == {
         (f"{float(edge):g}" if edge != "+Inf" else edge): count for edge, count in expected.items()
     }
     assert ours.total == sum(values)

@@ -9,14 +9,32 @@ from quire.api.server.metrics import buckets
 from quire.base.messages import EngineStats
 
 ENGINE_LABELS = {"model_name": "scripted", "engine": "0"}
-NAMES = """
-    num_requests_running num_requests_waiting kv_cache_usage_perc prefix_cache_queries prefix_cache_hits
-    num_preemptions prompt_tokens generation_tokens request_success time_to_first_token_seconds
-    inter_token_latency_seconds request_time_per_output_token_seconds e2e_request_latency_seconds
-    request_queue_time_seconds request_inference_time_seconds request_prefill_time_seconds
-    request_decode_time_seconds request_prompt_tokens request_generation_tokens request_max_num_generation_tokens
-    request_params_n request_params_max_tokens request_num_preemptions cache_config_info
-""".split()
+NAMES = [
+    "num_requests_running",
+    "num_requests_waiting",
+    "kv_cache_usage_perc",
+    "prefix_cache_queries",
+    "prefix_cache_hits",
+    "num_preemptions",
+    "prompt_tokens",
+    "generation_tokens",
+    "request_success",
+    "time_to_first_token_seconds",
+    "inter_token_latency_seconds",
+    "request_time_per_output_token_seconds",
+    "e2e_request_latency_seconds",
+    "request_queue_time_seconds",
+    "request_inference_time_seconds",
+    "request_prefill_time_seconds",
+    "request_decode_time_seconds",
+    "request_prompt_tokens",
+    "request_generation_tokens",
+    "request_max_num_generation_tokens",
+    "request_params_n",
+    "request_params_max_tokens",
+    "request_num_preemptions",
+    "cache_config_info",
+]
 
 
 async def scrape(http):
@@ -68,6 +86,7 @@ async def test_gauges_follow_the_engine_s_snapshot(http, engine):
 @pytest.mark.parametrize("streams", [False, True])
 async def test_a_request_leaves_its_numbers(streams, http, tokenizer, engine):
     engine.script = lambda _request, index: [5] * (4 + index)
+    engine.num_preemptions = 3
     body = {"prompt": [5, 6, 7], "max_tokens": 20, "n": 2, "stream": streams}
     await http.post("/v1/completions", json=body)
     families = await scrape(http)
@@ -79,6 +98,7 @@ async def test_a_request_leaves_its_numbers(streams, http, tokenizer, engine):
         ("request_generation_tokens", 2, 9),
         ("request_max_num_generation_tokens", 1, 5),
         ("request_params_n", 1, 2),
+        ("request_num_preemptions", 1, 3),
         ("request_params_max_tokens", 1, 20),
     ):
         assert value(families, f"{name}_count") == count, name

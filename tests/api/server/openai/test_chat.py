@@ -6,7 +6,6 @@ import json
 
 import msgspec
 import pytest
-
 from tests.api.server.conftest import ANSWER
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -195,11 +194,12 @@ async def test_the_model_s_defaults_fill_what_a_request_leaves_out(make_service,
 
 
 async def test_content_parts_and_tool_messages_reach_the_template(http, engine, tokenizer):
+    call = {"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}
     messages = [
         {"role": "developer", "content": [{"type": "text", "text": "one"}, {"type": "text", "text": "two"}]},
-        {"role": "assistant", "content": None, "tool_calls": [{"id": "1", "type": "function", "function": {"name": "f", "arguments": '{"a": 1}'}}]},
+        {"role": "assistant", "content": None, "tool_calls": [call]},
         {"role": "tool", "tool_call_id": "1", "content": "three"},
-    ]  # fmt: skip
+    ]
     await chat(http, messages=messages)
     assert tokenizer.decode(engine.requests[0].prompt_token_ids, skip_special_tokens=False) == (
         "<|im_start|>system\none\ntwo<|im_end|>\n<|im_start|>assistant\n<|im_end|>\n"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-
 from tests.api.server.conftest import ANSWER
 from tests.api.server.openai.test_chat import events_of
 

@@ -6,7 +6,6 @@ import asyncio
 
 import openai
 import pytest
-
 from tests.api.server.conftest import ANSWER
 
 HELLO = [{"role": "user", "content": "hello"}]
@@ -85,9 +84,9 @@ def test_a_wrong_key_is_an_authentication_error(make_service, serve):
     live = serve(make_service(api_keys=["right"]))
     with openai.OpenAI(base_url=f"{live.url}/v1", api_key="right") as client:
         assert client.models.list().data
-    with openai.OpenAI(base_url=f"{live.url}/v1", api_key="wrong") as client:
-        with pytest.raises(openai.AuthenticationError):
-            client.models.list()
+    wrong = openai.OpenAI(base_url=f"{live.url}/v1", api_key="wrong")
+    with wrong as client, pytest.raises(openai.AuthenticationError):
+        client.models.list()
 
 
 async def test_forty_async_streams_at_once(live, tokenizer):

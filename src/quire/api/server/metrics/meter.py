@@ -34,6 +34,7 @@ class RequestMeter:
             if sample.finish_reason is not None:
                 self._ended(sample.index, sample.finish_reason)
         if output.times is not None and output.finished:
+            self._metrics.histograms["request_num_preemptions"].observe(output.num_preemptions)
             self._engine_times(output.times, now_s)
 
     def close(self) -> None:

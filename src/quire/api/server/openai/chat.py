@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from quire.api.server.body import read_request
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.generation import Prepared, generate
-from quire.api.server.openai.conversation import read_messages, read_tools, text_of
+from quire.api.server.openai.conversation import read_messages, read_tools
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
     CHAT_FIELDS,

@@ -25,7 +25,9 @@ def read_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def _read_message(raw: Mapping[str, Any], path: str) -> dict[str, Any]:
     given = {name: value for name, value in raw.items() if value is not None}
     message = convert(given, ChatMessage, under=path)
-    if message.content is None and message.role != "assistant":  # which may have called tools and said nothing
+    if (
+        message.content is None and message.role != "assistant"
+    ):  # which may have called tools and said nothing
         raise InvalidValue(f"{path}.content is required", field=f"{path}.content")
     if isinstance(message.content, list):
         for place, part in enumerate(message.content):

@@ -69,7 +69,7 @@ class LogprobSpeller:
         return texts
 
     def prompt(self, positions: Sequence[dict[int, Logprob] | None]) -> PromptLogprobs:
-        return [position and self._by_id(position) for position in positions]
+        return [None if position is None else self._by_id(position) for position in positions]
 
     def _by_id(self, position: dict[int, Logprob]) -> dict[int, PromptLogprob]:
         return {

@@ -1,0 +1,63 @@
+"""`serve_http` over a ScriptedEngine, as a process of its own, so that signals and exit codes can be seen.
+
+Arguments: model folder, ServerConfig changes as JSON. Prints "ready" when announced. Loading lasts until the file
+`load` appears in the folder named by LOAD_GATE; a file `fail` there makes it fail. Prompts choose what happens:
+"die" kills the engine after a token, "wait" never ends, anything else is 30 tokens at a slow pace.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from pathlib import Path
+
+from tests.api.server.scripted_engine import ScriptedEngine, engine_config, server_config
+
+from quire.api.server import serve_http
+from quire.base.errors import CheckpointError, ConfigError
+from quire.base.messages import EngineRequest
+from quire.engine.client import EngineState
+from quire.text.tokenizer import Tokenizer
+
+
+class GatedEngine(ScriptedEngine):
+    """Loads when it is let."""
+
+    async def connect(self) -> None:
+        gate = Path(os.environ["LOAD_GATE"])
+        while not (gate / "load").exists():
+            if (gate / "fail").exists():
+                raise CheckpointError("model.safetensors is cut short")
+            await asyncio.sleep(0.01)
+        self.state = EngineState.READY
+
+
+def main() -> int:
+    folder, changes = Path(sys.argv[1]), json.loads(sys.argv[2])
+    config = engine_config(folder)
+    tokenizer = Tokenizer.load(folder)
+
+    def script(request: EngineRequest, _index: int) -> list[int]:
+        return {"die": [5, -2], "wait": [5] * 200}.get(tokenizer.decode(request.prompt_token_ids), [5] * 30)
+
+    engine = GatedEngine(script, config.card.eos_token_ids[0])
+    engine.state = EngineState.LOADING
+    engine.seconds_per_token = 0.02
+    try:
+        return serve_http(engine, config, server_config(**changes), lambda _s: say("ready"))
+    except (ConfigError, CheckpointError) as error:
+        say(f"refused: {error}")
+        return 2
+    finally:
+        say(f"shutdowns: {engine.num_shutdowns}")
+
+
+def say(line: str) -> None:
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

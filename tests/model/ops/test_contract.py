@@ -1,0 +1,59 @@
+"""Every op runs on its own example inputs, and a backend's provider is found, preferred or refused by reason."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+import quire.model.kernels
+from quire.model.ops import OPS, explain
+from quire.model.ops.contract import choose
+from quire.model.ops.soft_cap import soft_cap
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize("name", OPS)
+def test_provider_agrees_with_the_reference_in_float32(name: str, dtype: torch.dtype) -> None:
+    op = OPS[name]
+    for narrow, wide in zip(op.cases(1, dtype), op.cases(1, dtype), strict=True):
+        got = op(**narrow)
+        exact = {
+            key: value.float() if isinstance(value, torch.Tensor) and value.is_floating_point() else value
+            for key, value in wide.items()
+        }
+        want = op.reference(**exact)
+        tolerance = op.tolerances[dtype]
+        if want is None:  # the op changes its arguments
+            pairs = [(narrow[key], exact[key]) for key in ("key_cache", "value_cache")]
+        else:
+            pairs = [(got, want)]
+        for ours, theirs in pairs:
+            assert ours.dtype == dtype
+            torch.testing.assert_close(
+                ours.float(),
+                theirs,
+                rtol=tolerance.relative,
+                atol=tolerance.absolute * theirs.abs().max().item(),
+            )
+
+
+def test_reference_runs_where_no_backend_provides() -> None:
+    assert [(choice.op, choice.provider) for choice in explain()] == [(name, "reference") for name in OPS]
+
+
+def test_first_backend_that_can_run_is_chosen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for backend, reason in (("early", "needs a wider machine"), ("late", "")):
+        (tmp_path / backend).mkdir()
+        (tmp_path / backend / "__init__.py").write_text("")
+        (tmp_path / backend / "soft_cap.py").write_text(
+            f"def supported():\n    return {reason!r}\n\n\ndef run(x, cap):\n    return {backend!r}\n"
+        )
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "empty" / "__init__.py").write_text("")
+    monkeypatch.setattr(quire.model.kernels, "__path__", [str(tmp_path)])
+    run, choice = choose(soft_cap, ("empty", "early", "late"))
+    assert run(torch.zeros(1), 1.0) == "late"
+    assert choice.provider == "late"
+    assert choice.refusals == ("empty: has no soft_cap", "early: needs a wider machine")

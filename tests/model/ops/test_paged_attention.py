@@ -1,0 +1,182 @@
+"""Paged attention against softmax attention in float64, and bit for bit against itself in other company."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import pytest
+import torch
+from torch import Tensor
+
+from quire.model.ops import AttentionBatch, kv_write, paged_attention
+from quire.model.ops import paged_attention as op
+
+LENGTHS = (300, 17, 129, 256, 1, 64)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """One attention layer's shape."""
+
+    heads: int
+    kv_heads: int
+    head_dim: int
+    window: int = 0
+    soft_cap: float = 0.0
+    block_size: int = 16
+    dtype: torch.dtype = torch.float32
+
+    @property
+    def scale(self) -> float:
+        return self.head_dim**-0.5
+
+
+SETUPS = [
+    Setup(8, 2, 32),
+    Setup(4, 4, 64, window=50),
+    Setup(3, 1, 80, soft_cap=20.0, block_size=24),
+    Setup(16, 8, 32, window=128, dtype=torch.bfloat16),
+    Setup(4, 1, 16, dtype=torch.float16),
+]
+
+
+class Sequences:
+    """Random queries, keys and values of a few sequences, and a cache with a random block layout."""
+
+    def __init__(self, setup: Setup, lengths: tuple[int, ...] = LENGTHS) -> None:
+        torch.manual_seed(0)
+        self.setup, self.lengths = setup, lengths
+
+        def rows(heads: int) -> list[Tensor]:
+            return [torch.randn(length, heads, setup.head_dim).to(setup.dtype) for length in lengths]
+
+        self.query, self.key, self.value = rows(setup.heads), rows(setup.kv_heads), rows(setup.kv_heads)
+        counts = [-(-length // setup.block_size) for length in lengths]
+        ids = torch.randperm(sum(counts)).tolist()
+        self.num_blocks = len(ids)
+        self.tables = [[ids.pop() for _ in range(count)] for count in counts]
+
+    def exact(self, index: int) -> Tensor:
+        """Plain softmax attention in float64."""
+        setup, group = self.setup, self.setup.heads // self.setup.kv_heads
+        key = self.key[index].double().repeat_interleave(group, 1)
+        value = self.value[index].double().repeat_interleave(group, 1)
+        scores = torch.einsum("tnh,snh->nts", self.query[index].double(), key) * setup.scale
+        if setup.soft_cap:
+            scores = setup.soft_cap * torch.tanh(scores / setup.soft_cap)
+        place = torch.arange(self.lengths[index])
+        hidden = place[None] > place[:, None]
+        if setup.window:
+            hidden |= place[None] <= place[:, None] - setup.window
+        return torch.einsum("nts,snh->tnh", scores.masked_fill(hidden, -torch.inf).softmax(-1), value)
+
+    def run(self, chosen: list[int], chunk: int, seed: int = 0) -> dict[int, Tensor]:
+        """Outputs of the chosen sequences, fed in chunks of `chunk` or one token, in changing company."""
+        setup, chooser = self.setup, random.Random(seed)
+        shape = (self.num_blocks, setup.block_size, setup.kv_heads, setup.head_dim)
+        caches = [torch.full(shape, torch.nan, dtype=setup.dtype) for _ in range(2)]
+        done = dict.fromkeys(chosen, 0)
+        outputs: dict[int, list[Tensor]] = {index: [] for index in chosen}
+        while waiting := [index for index in chosen if done[index] < self.lengths[index]]:
+            chooser.shuffle(waiting)
+            spans = []
+            for index in waiting[: chooser.randint(1, len(waiting))]:
+                size = chooser.choice((1, chunk)) if chunk < 1000 else chunk
+                spans.append((index, done[index], min(done[index] + size, self.lengths[index])))
+                done[index] = spans[-1][2]
+            for (index, _, _), part in zip(spans, self._step(spans, caches), strict=True):
+                outputs[index].append(part)
+        return {index: torch.cat(parts) for index, parts in outputs.items()}
+
+    def _step(self, spans: list[tuple[int, int, int]], caches: list[Tensor]) -> tuple[Tensor, ...]:
+        setup, size = self.setup, self.setup.block_size
+        sizes = [end - start for _, start, end in spans]
+        slots = [
+            self.tables[index][place // size] * size + place % size
+            for index, start, end in spans
+            for place in range(start, end)
+        ]
+
+        def gather(rows: list[Tensor]) -> Tensor:
+            return torch.cat([rows[index][start:end] for index, start, end in spans])
+
+        kv_write(gather(self.key), gather(self.value), torch.tensor(slots), *caches)
+        batch = AttentionBatch(
+            query_starts=[sum(sizes[:count]) for count in range(len(sizes) + 1)],
+            context_lens=[end for _, _, end in spans],
+            block_tables=[self.tables[index][: -(-end // size)] for index, _, end in spans],
+            block_size=size,
+        )
+        output = paged_attention(
+            gather(self.query),
+            *caches,
+            batch,
+            scale=setup.scale,
+            window=setup.window,
+            soft_cap=setup.soft_cap,
+        )
+        return output.split(sizes)
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=str)
+def test_equals_softmax_attention(setup: Setup) -> None:
+    sequences = Sequences(setup)
+    together = sequences.run(list(range(len(LENGTHS))), 1000)
+    tolerance = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-3}[setup.dtype]
+    for index, output in together.items():
+        assert output.dtype == setup.dtype
+        torch.testing.assert_close(output.double(), sequences.exact(index), rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("setup", SETUPS, ids=str)
+def test_same_bits_whatever_the_batch_and_the_chunks(setup: Setup) -> None:
+    sequences = Sequences(setup)
+    everyone = list(range(len(LENGTHS)))
+    together = sequences.run(everyone, 1000)
+    for index in everyone:
+        assert torch.equal(sequences.run([index], 1000)[index], together[index])
+    for chunk in (7, 20, 64):
+        for index, output in sequences.run(everyone, chunk, seed=chunk).items():
+            assert torch.equal(output, together[index])
+
+
+def test_token_by_token_has_the_bits_of_the_whole_prompt() -> None:
+    sequences = Sequences(Setup(4, 2, 32), lengths=(140, 9))
+    together = sequences.run([0, 1], 1000)
+    for index, output in sequences.run([0, 1], 1).items():
+        assert torch.equal(output, together[index])
+
+
+def test_groups_of_work_leave_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
+    sequences = Sequences(Setup(8, 2, 32))
+    together = sequences.run([0, 1, 2, 3], 1000)
+    module = __import__("sys").modules["quire.model.ops.paged_attention"]
+    monkeypatch.setattr(module, "SCORE_BYTES", 1)
+    monkeypatch.setattr(module, "GATHER_BYTES", 1)
+    for index, output in sequences.run([0, 1, 2, 3], 1000).items():
+        assert torch.equal(output, together[index])
+
+
+def test_a_sequence_of_nan_leaves_its_neighbours_alone() -> None:
+    sequences = Sequences(Setup(4, 2, 32), lengths=(30, 40))
+    clean = sequences.run([0, 1], 1000)[1]
+    sequences.value[0][:] = torch.nan
+    sequences.key[0][:] = torch.inf
+    outputs = sequences.run([0, 1], 1000)
+    assert outputs[0].isnan().all()
+    assert torch.equal(outputs[1], clean)
+
+
+def test_number_of_torch_calls_does_not_grow_with_decoding_sequences() -> None:
+    def count(num_sequences: int) -> int:
+        sequences = Sequences(Setup(4, 2, 16), lengths=(20,) * num_sequences)
+        caches = [torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)]
+        batch = AttentionBatch(list(range(num_sequences + 1)), [20] * num_sequences, sequences.tables, 16)
+        query = torch.zeros(num_sequences, 4, 16)
+        op(query, *caches, batch, scale=1.0)  # the plan of the work is made once for all layers
+        with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
+            op(query, *caches, batch, scale=1.0)
+        return sum(event.count for event in profile.key_averages())
+
+    assert count(16) == count(2)
