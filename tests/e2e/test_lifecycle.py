@@ -45,7 +45,7 @@ def test_a_signal_drains_running_streams_and_leaves_nothing_behind(tmp_path, how
     server = start(tmp_path)
     server.wait_ready()
     (engine,) = server.children()
-    body = {"prompt": "Once", "max_tokens": 400, "ignore_eos": True, "stream": True, "model": "quire-folio"}
+    body = {"prompt": "Once", "max_tokens": 150, "ignore_eos": True, "stream": True, "model": "quire-folio"}
     request = urllib.request.Request(
         f"{server.base_url}/v1/completions",
         data=json.dumps(body).encode(),

@@ -102,6 +102,7 @@ class ScriptedEngine:
         self.aborted: list[str] = []
         self.requests: list[EngineRequest] = []
         self.num_shutdowns = 0
+        self.num_reaps = 0
         self.seconds_per_token = 0.0
         self._eos_token_id = eos_token_id
         self._streams: dict[str, EventStream] = {}
@@ -144,7 +145,7 @@ class ScriptedEngine:
             self.die("the server is shutting down")
 
     def reap(self) -> None:
-        self.num_shutdowns += 1
+        self.num_reaps += 1
 
     async def _play(self, request: EngineRequest, stream: EventStream) -> None:
         """One token per sample and round, with a breath between rounds, as steps of an engine are."""

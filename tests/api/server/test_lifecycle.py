@@ -259,4 +259,27 @@ def test_a_port_in_use_is_one_sentence(model_folder):
         ) as caught:
             serve_http(engine, config, server_config(host="127.0.0.1", port=port), lambda _s: None)
     assert caught.value.setting == "port"
-    assert engine.num_shutdowns == 1
+    assert engine.num_reaps == 1
+
+
+def test_unusable_tls_files_are_one_sentence(model_folder, tmp_path):
+    (tmp_path / "cert.pem").write_text("nonsense")
+    for name in ("cert.pem", "missing.pem"):
+        settings = server_config(host="127.0.0.1", port=0, ssl_certfile=str(tmp_path / name))
+        engine = ScriptedEngine(lambda _request, _index: [], 0)
+        with pytest.raises(ConfigError, match=f"{name}.*--ssl-certfile"):
+            serve_http(engine, engine_config(model_folder), settings, lambda _s: None)
+        assert engine.num_reaps == 1
+
+
+def test_requests_are_logged_without_their_text_where_asked(run):
+    server = run(enable_log_requests=True, uvicorn_log_level="info")
+    server.load()
+    frames(server.post("my secret", stream=True))
+    server.signal()
+    code, _, err = server.end()
+    (line,) = [line for line in err.splitlines() if "prompt tokens" in line]
+    assert "request cmpl-" in line
+    assert "secret" not in err
+    assert "Started server process" not in err
+    assert code == 0

@@ -36,7 +36,11 @@ TIME = {
         "parameters": {"type": "object", "properties": {"zone": {"type": "string", "description": "Zone"}}},
     },
 }
-CALL = {"id": "call12345", "type": "function", "function": {"name": "weather", "arguments": {"city": "Köln", "days": 2}}}
+CALL = {
+    "id": "call12345",
+    "type": "function",
+    "function": {"name": "weather", "arguments": {"city": "Köln", "days": 2}},
+}
 SYSTEM = {"role": "system", "content": "Be <brief> & kind. Grüße 你好"}
 USER = {"role": "user", "content": "Hi!  "}
 ASSISTANT = {"role": "assistant", "content": "<think>\nhm\n</think>\n\nHello there. "}
@@ -63,7 +67,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-def rendered_by_transformers(source: str, messages: list[dict[str, Any]], options: dict[str, Any]) -> str | None:
+def rendered_by_transformers(
+    source: str, messages: list[dict[str, Any]], options: dict[str, Any]
+) -> str | None:
     """None where the template itself refuses or fails."""
     oracle = pytest.importorskip(
         "transformers.utils.chat_template_utils", reason="transformers is the oracle here"
@@ -71,7 +77,9 @@ def rendered_by_transformers(source: str, messages: list[dict[str, Any]], option
     options = {"add_generation_prompt": True, **options}
     extra = options.pop("template_kwargs", {})
     try:
-        texts, _ = oracle.render_jinja_template([messages], chat_template=source, **options, **SPECIALS, **extra)
+        texts, _ = oracle.render_jinja_template(
+            [messages], chat_template=source, **options, **SPECIALS, **extra
+        )
     except Exception:  # noqa: BLE001  (whatever it is, ours must refuse too)
         return None
     return str(texts[0])

@@ -21,8 +21,12 @@ RUNAWAYS = {
     "macro recursion": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
     "macro tree": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
     "constant output": "{% for i in range(99999) %}" + "x" * 10_000 + "{% endfor %}",
-    "captured output": "{% set x %}{% for i in range(99999) %}" + "x" * 10_000 + "{% endfor %}{% endset %}{{ x | length }}",
-    "macro output": "{% macro f() %}" + "x" * 10_000 + "{% endmacro %}{% for i in range(99999) %}{{ f() }}{% endfor %}",
+    "captured output": "{% set x %}{% for i in range(99999) %}"
+    + "x" * 10_000
+    + "{% endfor %}{% endset %}{{ x | length }}",
+    "macro output": "{% macro f() %}"
+    + "x" * 10_000
+    + "{% endmacro %}{% for i in range(99999) %}{{ f() }}{% endfor %}",
     "doubling +": TWICE + "{% set ns.x = ns.x + ns.x %}{% endfor %}",
     "doubling ~": TWICE + "{% set ns.x = ns.x ~ ns.x %}{% endfor %}",
     "doubling %": TWICE + "{% set ns.x = '%s%s' % (ns.x, ns.x) %}{% endfor %}",

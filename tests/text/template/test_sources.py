@@ -55,7 +55,11 @@ def test_override_by_path_and_by_text(tmp_path):
 
 @pytest.mark.parametrize(
     ("override", "message"),
-    [("no/such/file", "no such file"), ("{% for %}", "not a valid template"), ("{{ 'a' | nofilter }}", "nofilter")],
+    [
+        ("no/such/file", "no such file"),
+        ("{% for %}", "not a valid template"),
+        ("{{ 'a' | nofilter }}", "nofilter"),
+    ],
 )
 def test_a_broken_override_names_the_flag(tmp_path, override, message):
     with pytest.raises(ConfigError, match=f"--chat-template.*{message}") as caught:
@@ -70,7 +74,9 @@ def test_an_unreadable_override_names_the_flag(tmp_path):
         ChatTemplate.load(tmp_path, str(path))
 
 
-@pytest.mark.parametrize("value", [5, [1], [{"name": "default"}], {"name": 1}, [{"name": "a", "template": None}]])
+@pytest.mark.parametrize(
+    "value", [5, [1], [{"name": "default"}], {"name": 1}, [{"name": "a", "template": None}]]
+)
 def test_a_template_field_of_the_wrong_shape_is_named(tmp_path, value):
     write_config(tmp_path, chat_template=value)
     with pytest.raises(CheckpointError, match=r"tokenizer_config\.json: chat_template must be"):

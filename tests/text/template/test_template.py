@@ -8,7 +8,9 @@ from quire.base.errors import InvalidValue, Unsupported
 from quire.text.template import RESERVED_KWARGS, ChatTemplate
 
 SHOWS_CONTENT = "{% for m in messages %}{{ m.role }}={{ m.content }};{% endfor %}"
-ITERATES_PARTS = "{% for m in messages %}{% for part in m['content'] %}<{{ part.text }}>{% endfor %}{% endfor %}"
+ITERATES_PARTS = (
+    "{% for m in messages %}{% for part in m['content'] %}<{{ part.text }}>{% endfor %}{% endfor %}"
+)
 TAKES_BOTH = (
     "{% for m in messages %}{% set parts = m.content %}{% if parts is string %}{{ parts }}{% else %}"
     "{% for part in parts %}<{{ part['text'] }}>{% endfor %}{% endif %}{% endfor %}"
@@ -68,7 +70,7 @@ def test_parts_that_are_no_text_are_refused_by_name(kind):
         ([user(5)], r"messages\[0\]\.content must be text"),
         ([user([5])], r"messages\[0\]\.content\[0\] must be an object"),
         ([user([{"type": "text"}])], r"messages\[0\]\.content\[0\]\.text must be a string"),
-        ([user([{"type": 5, "text": "x"}])], "is not supported"),
+        ([user([{"type": 5, "text": "x"}])], "type must be a string"),
         ([{"role": "assistant", "tool_calls": {}}], r"tool_calls must be a list"),
         ([{"role": "assistant", "tool_calls": ["x"]}], r"tool_calls must be a list"),
         ([{"role": "user", "content": "x", "extra": object()}], "plain JSON"),
@@ -81,7 +83,11 @@ def test_misshapen_messages_name_the_place(messages, message):
 
 
 def call_with(arguments):
-    return {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "f", "arguments": arguments}}]}
+    return {
+        "role": "assistant",
+        "content": None,
+        "tool_calls": [{"function": {"name": "f", "arguments": arguments}}],
+    }
 
 
 def test_tool_call_arguments_become_objects():
@@ -96,7 +102,9 @@ def test_tool_call_arguments_become_objects():
 
 @pytest.mark.parametrize("arguments", ["{", "[1]", "1", '"x"', [1], "[" * 100_000])
 def test_tool_call_arguments_that_are_no_object_name_the_place(arguments):
-    with pytest.raises(InvalidValue, match=r"messages\[0\]\.tool_calls\[0\]\.function\.arguments must be a JSON object"):
+    with pytest.raises(
+        InvalidValue, match=r"messages\[0\]\.tool_calls\[0\]\.function\.arguments must be a JSON object"
+    ):
         render("x", call_with(arguments))
 
 

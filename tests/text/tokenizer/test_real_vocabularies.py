@@ -23,7 +23,9 @@ TEXTS = [
 def test_same_ids_and_text_as_transformers(name, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is the oracle here")
     pytest.importorskip("gguf", reason="transformers reads these vocabularies through gguf")
-    converted = transformers.AutoTokenizer.from_pretrained(FOLDER / "vocab", gguf_file=f"ggml-vocab-{name}.gguf")
+    converted = transformers.AutoTokenizer.from_pretrained(
+        FOLDER / "vocab", gguf_file=f"ggml-vocab-{name}.gguf"
+    )
     converted.save_pretrained(tmp_path)
     oracle = transformers.AutoTokenizer.from_pretrained(tmp_path)
     tokenizer = Tokenizer.load(Path(tmp_path))

@@ -70,7 +70,9 @@ def test_post_processor_decides_on_bos(tmp_path):
 
 def test_config_adds_bos_and_eos_that_the_post_processor_lacks(tmp_path):
     plain = Tokenizer.load(save_folder(byte_level(), tmp_path / "plain"))
-    both = Tokenizer.load(save_folder(byte_level(), tmp_path / "both", add_bos_token=True, add_eos_token=True))
+    both = Tokenizer.load(
+        save_folder(byte_level(), tmp_path / "both", add_bos_token=True, add_eos_token=True)
+    )
     ids = plain.encode("fox")
     assert both.encode("fox") == [both.bos_token_id, *ids, both.eos_token_id]
     assert both.encode("fox", add_special_tokens=False) == ids
@@ -110,8 +112,9 @@ def test_keeping_the_last_tokens_keeps_what_surrounds_the_text(tmp_path, num_kep
     assert len(kept) == min(num_kept, len(ids) + 1)
     expected = [tokenizer.bos_token_id, *ids][-num_kept:] if num_kept in (1, 100) else None
     assert kept == (expected or [tokenizer.bos_token_id, *ids[-(num_kept - 1) :]])
-    assert tokenizer.encode("The quick brown fox", add_special_tokens=False, keep_last_tokens=2) == (
-        tokenizer.encode("The quick brown fox", add_special_tokens=False)[-2:]
+    assert (
+        tokenizer.encode("The quick brown fox", add_special_tokens=False, keep_last_tokens=2)
+        == (tokenizer.encode("The quick brown fox", add_special_tokens=False)[-2:])
     )
 
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import os
 import signal
 import socket
 import time
@@ -19,10 +18,11 @@ from pathlib import Path
 import uvicorn
 
 from quire.api.server.app import create_app
-from quire.api.server.listener import bind
+from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
 from quire.api.server.service import Service
 from quire.base.config import EngineConfig, ServerConfig
+from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
@@ -44,23 +44,19 @@ def serve_http(
 
     0 after a clean drain, 128 + signal when streams had to be aborted, 1 when the engine died. `announce` is
     called once, with the seconds since this call, when requests are taken. The client is shut down in every
-    case. Raises ConfigError when the address cannot be bound, and whatever the engine failed to start with.
+    case. Raises ConfigError when the address or the TLS files cannot be used, and whatever the engine failed
+    to start with.
     """
     started_s = time.monotonic()
     try:
-        listener = bind(server_config)
-    except BaseException:
-        client.reap()
-        raise
-    service = Service(client, engine_config, server_config)
-    try:
-        with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-            return runner.run(_serve(service, listener, lambda: announce(time.monotonic() - started_s)))
+        with listening(server_config) as listener:
+            service = Service(client, engine_config, server_config)
+            server = _HttpServer(_uvicorn_config(service))
+            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                life = _serve(service, server, listener, lambda: announce(time.monotonic() - started_s))
+                return runner.run(life)
     finally:
-        listener.close()
-        if server_config.uds:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(server_config.uds)
+        client.reap()  # does nothing after an orderly shutdown
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
@@ -97,10 +93,11 @@ class _Signals:
         (self.abort if self.drain.is_set() else self.drain).set()
 
 
-async def _serve(service: Service, listener: socket.socket, announce: Callable[[], None]) -> int:
+async def _serve(
+    service: Service, server: _HttpServer, listener: socket.socket, announce: Callable[[], None]
+) -> int:
     signals = _Signals()
     signals.install()
-    server = _HttpServer(_uvicorn_config(service))
     http = asyncio.create_task(server.serve(sockets=[listener]), name="http")
     try:
         return await _live(service, signals, announce, http)
@@ -185,8 +182,9 @@ async def _drain(service: Service, signals: _Signals, watch: asyncio.Task[None])
 
 
 def _uvicorn_config(service: Service) -> uvicorn.Config:
+    """Raises ConfigError when the TLS files cannot be used."""
     config = service.config
-    return uvicorn.Config(
+    made = uvicorn.Config(
         create_app(service),
         http="httptools",
         ws="none",
@@ -199,3 +197,12 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
         ssl_certfile=config.ssl_certfile or None,
         timeout_graceful_shutdown=int(FAREWELL_S),
     )
+    try:
+        made.load()
+    except OSError as error:  # ssl.SSLError is one
+        files = " and ".join(name for name in (config.ssl_certfile, config.ssl_keyfile) if name)
+        raise ConfigError(
+            f"cannot serve TLS with {files}: {error.strerror or error}; check --ssl-certfile and --ssl-keyfile",
+            setting="ssl_certfile",
+        ) from None
+    return made

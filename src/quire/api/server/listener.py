@@ -7,11 +7,25 @@ import errno
 import os
 import socket
 import stat
+from collections.abc import Iterator
 
 from quire.base.config import ServerConfig
 from quire.base.errors import ConfigError
 
 BACKLOG = 2048  # connections that may wait until the loop accepts them
+
+
+@contextlib.contextmanager
+def listening(config: ServerConfig) -> Iterator[socket.socket]:
+    """The listening socket, closed (and a unix socket's file removed) at the end; raises ConfigError."""
+    listener = bind(config)
+    try:
+        yield listener
+    finally:
+        listener.close()
+        if config.uds:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(config.uds)
 
 
 def bind(config: ServerConfig) -> socket.socket:

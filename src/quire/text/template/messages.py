@@ -72,10 +72,12 @@ def _part_text(where: str, part: Any) -> str:
     if not isinstance(part, dict):
         raise InvalidValue(f"{where} must be an object, got {type(part).__name__}", field="messages")
     kind = part.get("type", "text")
-    key = _TEXT_PARTS.get(kind) if isinstance(kind, str) else None
+    if not isinstance(kind, str):
+        raise InvalidValue(f"{where}.type must be a string", field="messages")
+    key = _TEXT_PARTS.get(kind)
     if key is None:
         raise Unsupported(
-            f"{where}.type {str(kind)[:60]!r} is not supported: this model takes text parts only",
+            f"{where}.type {kind[:60]!r} is not supported: this model takes text parts only",
             field="messages",
         )
     text = part.get(key)

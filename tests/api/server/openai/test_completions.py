@@ -129,3 +129,10 @@ async def test_one_failing_prompt_of_several_aborts_the_others(http, engine):
     assert reply.status_code == 500
     assert engine.requests[1].request_id in engine.aborted
     assert engine.num_streams == 0
+
+
+async def test_a_cut_prompt_is_echoed_as_cut(http, tokenizer):
+    (choice,) = (await complete(http, echo=True, truncate_prompt_tokens=2, logprobs=0))["choices"]
+    kept = tokenizer.decode(tokenizer.encode("one two")[-2:])
+    assert choice["text"] == kept + ANSWER
+    assert "".join(choice["logprobs"]["tokens"]).startswith(kept)

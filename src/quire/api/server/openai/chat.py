@@ -89,7 +89,7 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
     speller = LogprobSpeller(
         session.tokenizer,
         as_token_ids=fields.return_tokens_as_token_ids,
-        num_top=fields.top_logprobs or 0,
+        num_top=engine_request.sampling.logprobs or 0,
     )
     usage = UsageTally(with_details=service.config.enable_prompt_tokens_details)
     usage.prompt_tokens = len(engine_request.prompt_token_ids)

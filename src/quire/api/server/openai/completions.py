@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from msgspec import UNSET
@@ -104,25 +104,24 @@ async def _prepare(
     return CompletionCall(fields, head, prepared, _texts(session, fields, prepared), usage)
 
 
-def _prompts(prompt: str | Sequence[str | int | list[int]]) -> list[str | list[int]]:
+def _prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[int]]:
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:
         raise InvalidValue("prompt must not be empty", field="prompt")
-    if all(isinstance(part, int) for part in prompt):
-        return [[part for part in prompt if isinstance(part, int)]]
-    texts: list[str | list[int]] = [part for part in prompt if isinstance(part, str)]
-    token_lists: list[str | list[int]] = [part for part in prompt if isinstance(part, list)]
-    if len(prompt) not in (len(texts), len(token_lists)):
+    kinds = set(map(type, prompt))  # one pass in C: a list may hold millions of ids
+    if len(kinds) > 1:
         raise InvalidValue(
             "prompt must be a text, a list of texts, a list of token ids, or a list of such lists",
             field="prompt",
         )
+    if int in kinds:
+        return [cast(list[int], prompt)]
     if len(prompt) > MAX_PROMPTS:
         raise InvalidValue(
             f"prompt may hold at most {MAX_PROMPTS} prompts, got {len(prompt)}", field="prompt"
         )
-    return texts or token_lists
+    return cast(list[str | list[int]], prompt)
 
 
 def _sampling(session: Session, fields: CompletionRequest) -> SamplingParams:
@@ -144,13 +143,17 @@ def _bounded(request: EngineRequest, max_tokens: int) -> EngineRequest:
 
 def _texts(session: Session, fields: CompletionRequest, prepared: Sequence[Prepared]) -> list[CompletionText]:
     speller = LogprobSpeller(
-        session.tokenizer, as_token_ids=fields.return_tokens_as_token_ids, num_top=fields.logprobs or 0
+        session.tokenizer,
+        as_token_ids=fields.return_tokens_as_token_ids,
+        num_top=prepared[0].request.sampling.logprobs or 0,
     )
     texts: list[CompletionText] = []
     for item in prepared:
         echo = None
         if fields.echo:
-            echo = item.prompt_text or session.detokenize(item.request.prompt_token_ids)
+            is_cut = fields.truncate_prompt_tokens is not None
+            known = None if is_cut else item.prompt_text
+            echo = known or session.detokenize(item.request.prompt_token_ids)
         texts += [CompletionText(fields, item.request, speller, echo) for _ in range(item.request.sampling.n)]
     return texts
 
