@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineFault
+from quire.base.errors import EngineFault, UserError
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 
 
@@ -76,5 +76,5 @@ class Codec:
     def decode(self, frame: bytes) -> object:
         try:
             return self._decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UserError) as error:
             raise EngineFault(f"internal message refused: {error}") from error

@@ -152,21 +152,17 @@ BAD_IDS = [[-1], [10**4], [2**31], [2**63], [1, "2"], [1.0]]
         ("logit_bias", {"logit_bias": dict.fromkeys(range(1025), 1.0)}),
         ("bad_words", {"bad_words": ["x"] * 129}),
         ("bad_words", {"bad_words": ["x" * 1025]}),
-        ("bad_words", {"bad_words": ["xyzq" * 50] * 1 + ["qzyx" * 200 + str(n) for n in range(20)]}),
+        ("bad_words", {"bad_words": ["qzyx" * 200 + str(n) for n in range(20)]}),
         ("logprobs", {"logprobs": 21}),
         ("logprobs", {"logprobs": -1}),
         ("logprobs", {"logprobs": 10**9}),
         ("prompt_logprobs", {"prompt_logprobs": 21}),
         ("prompt_logprobs", {"prompt_logprobs": -1}),
     ],
-    ids=str,
+    ids=lambda value: str(value)[:40],
 )
 def test_counts_and_ids_out_of_bounds_name_their_field(byte_level, field, sampling):
-    refused(
-        field,
-        byte_level,
-        **{key: value[: 10**6] if isinstance(value, list) else value for key, value in sampling.items()},
-    )
+    refused(field, byte_level, **sampling)
 
 
 def test_limits_come_before_tokenising(byte_level):
@@ -199,10 +195,10 @@ def test_limits_can_be_set(byte_level):
 
 def test_logprobs_of_the_whole_vocabulary_where_allowed(byte_level):
     unbounded = {"max_logprobs": -1}
-    request = prepare(byte_level, config=unbounded, logprobs=-1, prompt_logprobs=10**9 % 7)
+    request = prepare(byte_level, config=unbounded, logprobs=-1, prompt_logprobs=6)
     assert request.sampling.logprobs == byte_level.vocab_size
-    assert request.sampling.prompt_logprobs == 10**9 % 7
-    assert prepare(byte_level, config={"max_logprobs": 10**4}, logprobs=5000 - 4600).sampling.logprobs == 400
+    assert request.sampling.prompt_logprobs == 6
+    assert prepare(byte_level, config={"max_logprobs": 10**4}, logprobs=400).sampling.logprobs == 400
     assert (
         prepare(byte_level, config={"max_logprobs": 10**4}, logprobs=9999).sampling.logprobs
         == byte_level.vocab_size

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from quire.api.server.app import create_app
+from quire.api.server.http_protocol import BoundedHttpProtocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
 from quire.api.server.service import Service
@@ -186,7 +187,7 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
     config = service.config
     made = uvicorn.Config(
         create_app(service),
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=log_config(config.uvicorn_log_level),

@@ -12,7 +12,6 @@ from quire.base.errors import CheckpointError
 
 WITHOUT_EFFECT = frozenset(
     [
-        "add_cross_attention",
         "architectures",
         "attention_dropout",
         "attn_implementation",
@@ -23,7 +22,6 @@ WITHOUT_EFFECT = frozenset(
         "cache_implementation",
         "chunk_size_feed_forward",
         "classifier_dropout",
-        "cross_attention_hidden_size",
         "decoder_start_token_id",
         "diversity_penalty",
         "do_sample",
@@ -43,7 +41,6 @@ WITHOUT_EFFECT = frozenset(
         "init_std",
         "initializer_range",
         "is_decoder",
-        "is_encoder_decoder",
         "label2id",
         "layerdrop",
         "length_penalty",

@@ -135,7 +135,12 @@ def _merge_times(known: RequestTimes | None, new: RequestTimes) -> RequestTimes:
         return new
     return RequestTimes(
         arrival_s=new.arrival_s,
-        scheduled_s=min(known.scheduled_s, new.scheduled_s),
-        first_token_s=min(known.first_token_s, new.first_token_s),
+        scheduled_s=_earlier(known.scheduled_s, new.scheduled_s),
+        first_token_s=_earlier(known.first_token_s, new.first_token_s),
         finished_s=max(known.finished_s, new.finished_s),
     )
+
+
+def _earlier(one_s: float, other_s: float) -> float:
+    """0.0 stands for a stage that was not reached."""
+    return min(filter(None, (one_s, other_s)), default=0.0)
