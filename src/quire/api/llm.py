@@ -38,7 +38,7 @@ class LLM:
         server = startup.resolution.server
         self._client = InProcessClient(self.config)
         self._session = Session(
-            self._client,
+            None,  # this class steps the engine itself
             self.config,
             Tokenizer.load(Path(self.config.text_folder)),
             ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
@@ -81,7 +81,7 @@ class LLM:
 
     def chat(
         self,
-        messages: list[Message] | Sequence[list[Message]],
+        messages: Sequence[Message] | Sequence[list[Message]],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         use_tqdm: bool = True,
@@ -92,9 +92,8 @@ class LLM:
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answer one conversation or several; each is rendered by the model's chat template."""
-        conversations = [messages] if messages and isinstance(messages[0], dict) else messages
         prompts: list[Prompt] = []
-        for conversation in conversations:
+        for conversation in _conversations(messages):
             text = self._session.render_chat(
                 conversation,
                 tools=tools,
@@ -123,7 +122,7 @@ class LLM:
         return list(given)
 
     def _open(self, prompt: Prompt, sampling: SamplingParams, priority: int) -> OutputStream:
-        fields = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+        fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
         body = fields.get("prompt_token_ids", fields.get("prompt"))
         if body is None:
             raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
@@ -177,9 +176,16 @@ def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One prompt or many: a list of ints is one prompt of token ids."""
     if isinstance(prompts, (str, dict)):
         return [prompts]
-    if prompts and all(isinstance(item, int) for item in prompts):
-        return [list(prompts)]  # type: ignore[list-item]
-    return list(prompts)  # type: ignore[arg-type]
+    token_ids = [item for item in prompts if isinstance(item, int)]
+    if token_ids and len(token_ids) == len(prompts):
+        return [token_ids]
+    return [item for item in prompts if not isinstance(item, int)]
+
+
+def _conversations(messages: Sequence[Message] | Sequence[list[Message]]) -> list[list[Message]]:
+    """One conversation or many: a list of dicts is one."""
+    single = [message for message in messages if isinstance(message, dict)]
+    return [single] if single else [item for item in messages if isinstance(item, list)]
 
 
 def _progress(num_prompts: int, use_tqdm: bool) -> tqdm[Any] | None:

@@ -62,6 +62,8 @@ async def test_depth_is_bounded(depth, status, http):
     [
         (b'{"prompt": [' + b"[1]," * 200_000 + b"[1]]}", 413),
         (b'{"prompt": [' + b"1," * 1_100_000 + b"1]}", 413),
+        (b'{"prompt": [' + rb'"\\",' * 1_100_000 + b'"x"]}', 413),
+        (b'{"prompt": "x", "user": "' + rb"\"[\\" * 300_000 + b'"}', 200),
         (b'{"prompt": "x", "user": "' + b'[,{\\"' * 300_000 + b'"}', 200),
     ],
 )

@@ -100,13 +100,18 @@ def _check_values(body: bytes) -> None:
     """Refuse what would decode into millions of objects, by counting marks before anything is decoded."""
     if _num_containers(body) <= MAX_CONTAINERS and body.count(b",") <= MAX_VALUES:
         return
-    bare = _JSON_STRING.sub(b"", body)  # marks inside texts do not count; too slow to do always
-    if _num_containers(bare) > MAX_CONTAINERS or bare.count(b",") > MAX_VALUES:
-        raise HttpError(
-            f"The body may hold at most {MAX_CONTAINERS} arrays and objects and {MAX_VALUES} values.",
-            status=413,
-            code="request_too_large",
-        )
+    bare = body.replace(rb"\\", b"").replace(
+        rb"\"", b""
+    )  # of escapes, so that every quote ends or begins a text
+    if bare.count(b'"') <= 2 * MAX_VALUES:
+        marks = b"".join(bare.split(b'"')[::2])  # marks inside texts do not count
+        if _num_containers(marks) <= MAX_CONTAINERS and marks.count(b",") <= MAX_VALUES:
+            return
+    raise HttpError(
+        f"The body may hold at most {MAX_CONTAINERS} arrays and objects and {MAX_VALUES} values.",
+        status=413,
+        code="request_too_large",
+    )
 
 
 def _num_containers(body: bytes) -> int:
@@ -147,7 +152,6 @@ def _number_field(body: bytes) -> str | None:
     return None
 
 
-_JSON_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
 # msgspec ends its messages with " - at `$.path`", or " - at `key` in `$.path`" for a dictionary's key
 _LOCATION = re.compile(r" - at (?:`(?:key|value)` in )?`\$\.?([^`]*)`$")
 _MISSING = re.compile(r"^Object missing required field `([^`]*)`$")
