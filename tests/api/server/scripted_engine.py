@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,7 @@ class ScriptedEngine:
         self.script = script
         self.state = EngineState.READY
         self.stats = EngineStats(num_blocks=64)
+        self.step_sizes = Counter({1: 3, 20: 1})
         self.load_done_bytes, self.load_total_bytes = 0, 0
         self.failure = ""
         self.pause_after: int | None = None

@@ -63,6 +63,7 @@ async def test_events_equal_those_of_the_engine_in_process(client, folder):
             said(expected[request.request_id]), key=lambda e: e[0]
         )
     assert client.num_streams == 0 and client.stats.num_blocks_used == 0
+    assert sum(client.step_sizes.values()) == client.stats.num_steps
 
 
 async def test_abort_ends_the_stream_and_frees_its_blocks(client):

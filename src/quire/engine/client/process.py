@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import Counter
 from enum import Enum
 
 import zmq
@@ -54,6 +55,7 @@ class ProcessClient:
     def __init__(self, config: EngineConfig) -> None:
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
+        self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
         self.load_done_bytes = 0
         self.load_total_bytes = config.card.weight_bytes
         self.failure = ""
@@ -163,6 +165,8 @@ class ProcessClient:
     def _handle(self, message: object) -> None:
         match message:
             case Events(events, stats):
+                if stats.num_steps > self.stats.num_steps:
+                    self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
                 for event in events:
                     self._deliver(event)

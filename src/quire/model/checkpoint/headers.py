@@ -160,7 +160,8 @@ def _entry(file: Path, name: str, facts: Any, start: int) -> TensorEntry:
         raise CheckpointError(f"{file} has a damaged header entry for tensor {name!r}; {AGAIN}.")
     if dtype not in ELEMENT_BITS:
         raise CheckpointError(
-            f"{file}: tensor {name!r} has the unknown dtype {dtype!r}; known are {', '.join(ELEMENT_BITS)}."
+            f"{file}: tensor {name!r} has the unknown dtype {dtype!r} (known are {', '.join(ELEMENT_BITS)}); "
+            f"{AGAIN}, or convert it to one of these."
         )
     expected = math.prod(shape) * ELEMENT_BITS[dtype] // 8
     if end - begin != expected:
