@@ -160,10 +160,10 @@ class LLM:
                 num_tokens += len(event.token_ids)
                 stream = streams[event.request_id]
                 output = stream.apply(event)
+                for index in stream.take_aborts():
+                    self._client.abort(event.request_id, index)
                 if output is not None and output.finished and event.request_id in open_ids:
                     open_ids.remove(event.request_id)
-                    if stream.aborts:
-                        self._client.abort(event.request_id)
                     if bar is not None:
                         bar.set_postfix_str(f"{num_tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tok/s")
                         bar.update()

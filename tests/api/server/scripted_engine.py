@@ -126,7 +126,7 @@ class ScriptedEngine:
         self._tasks[request.request_id] = asyncio.create_task(self._play(request, stream))
         return stream
 
-    def abort(self, request_id: str) -> None:
+    def abort(self, request_id: str, index: int | None = None) -> None:
         self.aborted.append(request_id)
         self._streams.pop(request_id, None)
         if request_id in self._tasks:

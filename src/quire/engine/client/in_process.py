@@ -26,8 +26,8 @@ class InProcessClient:
     def submit(self, request: EngineRequest) -> None:
         self._core.submit(request)
 
-    def abort(self, request_id: str) -> None:
-        self._core.abort(request_id)
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        self._core.abort(request_id, index)
 
     def forget_prefixes(self) -> None:
         self._core.forget_prefixes()

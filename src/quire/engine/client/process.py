@@ -85,7 +85,8 @@ class ProcessClient:
         """Start the engine process; it begins to import at once. Needs no event loop."""
         self._folder = tempfile.mkdtemp(prefix="quire-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
         command = [sys.executable, "-m", "quire.engine.process", self._address, str(os.getpid())]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
+        # A group of its own: Ctrl-C in the terminal reaches this process alone, which decides what it means.
+        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
 
     @property
     def _address(self) -> str:
@@ -138,10 +139,10 @@ class ProcessClient:
         self._send(Submit(request))
         return stream
 
-    def abort(self, request_id: str) -> None:
-        """Stop computing for a request; its stream, if still read, ends with finish_reason "abort"."""
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """Stop computing for a request, or one sample of it; what is still read ends with "abort"."""
         if request_id in self._streams and self.state is not EngineState.DEAD:
-            self._send(Abort(request_id))
+            self._send(Abort(request_id, index))
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache."""
@@ -214,6 +215,8 @@ class ProcessClient:
 
     async def shutdown(self, drain_s: float = 0.0) -> None:
         """Wait up to `drain_s` seconds for running streams, then end the engine process and clean up."""
+        if self.state is EngineState.LOADING and self._process is not None:
+            self._process.kill()  # it has nothing to finish, and hears nobody before it is loaded
         if self.state is EngineState.READY:
             self.state = EngineState.DRAINING
             if self._streams and drain_s > 0 and self._drained is not None:

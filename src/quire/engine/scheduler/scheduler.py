@@ -74,10 +74,11 @@ class Scheduler:
             self._by_request[request.request_id] = [sequence]
             self._waiting.add(sequence)
 
-    def abort(self, request_id: str) -> None:
-        """End all samples of a request; unknown ids are ignored, since the end may have crossed the abort."""
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """End a request, or one sample of it. What is not there is ignored: its end may have crossed the abort."""
         for sequence in list(self._by_request.get(request_id, ())):
-            self._end(sequence, "abort")
+            if index is None or index == sequence.sample_index:
+                self._end(sequence, "abort")
 
     def fail(self, sequence_ids: Iterable[int], error: str) -> None:
         """End these sequences with an error; what they wrote is not trusted."""
@@ -244,6 +245,7 @@ class Scheduler:
             logprobs=row.logprobs[:num_kept] if row.logprobs is not None else None,
             prompt_logprobs=_owed_prompt_logprobs(sequence) if is_first else None,
             num_cached_tokens=sequence.num_cached_tokens,
+            times=sequence.times(finished_s=0.0) if is_first else None,
         )
         if finish is None:
             self._events.append(event)
