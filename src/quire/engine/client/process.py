@@ -34,6 +34,7 @@ from quire.base.wire import (
     Upward,
 )
 from quire.engine.client.stream import EventStream
+from quire.engine.client.threads import with_sleeping_threads
 
 STOP_GRACE_S = 5.0  # how long a told engine process may take to end before it is killed
 
@@ -86,7 +87,9 @@ class ProcessClient:
         self._folder = tempfile.mkdtemp(prefix="quire-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
         command = [sys.executable, "-m", "quire.engine.process", self._address, str(os.getpid())]
         # A group of its own: Ctrl-C in the terminal reaches this process alone, which decides what it means.
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
+        self._process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, process_group=0, env=with_sleeping_threads(dict(os.environ))
+        )
 
     @property
     def _address(self) -> str:
