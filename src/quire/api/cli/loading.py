@@ -17,12 +17,17 @@ def show_loading(client: ProcessClient) -> None:
 
 
 def _watch(client: ProcessClient) -> None:
-    progress = ByteProgress("weights", client.load_total_bytes, quiet_s=QUIET_S)
     pause = threading.Event()
-    while client.state is EngineState.LOADING and not 0 < client.load_total_bytes <= client.load_done_bytes:
-        if client.load_done_bytes:
+    progress: ByteProgress | None = (
+        None  # from the first byte on: before it, the engine imports its libraries
+    )
+    while client.state is EngineState.LOADING and client.load_done_bytes < client.load_total_bytes:
+        if progress is not None:
             progress.update(client.load_done_bytes)
+        elif client.load_done_bytes:
+            progress = ByteProgress(
+                "weights", client.load_total_bytes, client.load_done_bytes, quiet_s=QUIET_S
+            )
         pause.wait(POLL_S)
-    if client.state is not EngineState.DEAD:
-        progress.update(client.load_done_bytes)
+    if progress is not None and client.state is not EngineState.DEAD:
         progress.finish()

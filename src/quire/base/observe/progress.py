@@ -47,9 +47,11 @@ class ByteProgress:
             self._draw()
 
     def finish(self) -> None:
-        """The last state, if any was shown."""
-        if self._drawn_at < 0 and time.monotonic() < self._quiet_until:
+        """All is there; says so if anything was shown before."""
+        now = time.monotonic()
+        if self._drawn_at < 0 and now < self._quiet_until:
             return
+        self._samples.append((now, self._total))
         self._draw()
         if self._redraws:
             self._stream.write("\n")
