@@ -16,7 +16,7 @@ SPEED_WINDOW_S = 10.0
 class ByteProgress:
     """Shows bytes done of `total_bytes`, speed over the last seconds and time left, on stderr.
 
-    What is over within `quiet_s` seconds is not shown at all.
+    What is over within `quiet_s` seconds of the first update is not shown at all.
     """
 
     def __init__(
@@ -33,12 +33,15 @@ class ByteProgress:
         self._stream = stream or sys.stderr
         self._redraws = self._stream.isatty()
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), done_bytes)])
-        self._quiet_until = self._samples[0][0] + quiet_s
+        self._quiet_s = quiet_s
+        self._quiet_until: float | None = None
         self._drawn_at = -PLAIN_LINE_S
         self._width = 0
 
     def update(self, done_bytes: int) -> None:
         now = time.monotonic()
+        if self._quiet_until is None:
+            self._quiet_until = now + self._quiet_s
         self._samples.append((now, min(done_bytes, self._total)))
         while len(self._samples) > 2 and now - self._samples[0][0] > SPEED_WINDOW_S:
             self._samples.popleft()
@@ -49,7 +52,7 @@ class ByteProgress:
     def finish(self) -> None:
         """All is there; says so if anything was shown before."""
         now = time.monotonic()
-        if self._drawn_at < 0 and now < self._quiet_until:
+        if self._drawn_at < 0 and (self._quiet_until is None or now < self._quiet_until):
             return
         self._samples.append((now, self._total))
         self._draw()
