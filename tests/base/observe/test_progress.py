@@ -62,6 +62,8 @@ def test_terminal_bar_is_redrawn_in_place(clock: list[float]) -> None:
 def test_what_is_over_soon_is_not_shown(clock):
     stream = io.StringIO()
     display = ByteProgress("weights", 1000, quiet_s=1.5, stream=stream)
+    clock[0] += 10.0  # nothing was under way yet
+    display.update(10)
     clock[0] += 1.0
     display.update(1000)
     display.finish()
@@ -71,6 +73,7 @@ def test_what_is_over_soon_is_not_shown(clock):
 def test_what_takes_longer_is_shown_to_its_end(clock):
     stream = io.StringIO()
     display = ByteProgress("weights", 1000, quiet_s=1.5, stream=stream)
+    display.update(10)
     clock[0] += 2.0
     display.update(500)
     clock[0] += 1.0

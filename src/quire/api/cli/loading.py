@@ -17,17 +17,11 @@ def show_loading(client: ProcessClient) -> None:
 
 
 def _watch(client: ProcessClient) -> None:
+    progress = ByteProgress("weights", client.load_total_bytes, quiet_s=QUIET_S)
     pause = threading.Event()
-    progress: ByteProgress | None = (
-        None  # from the first byte on: before it, the engine imports its libraries
-    )
     while client.state is EngineState.LOADING and client.load_done_bytes < client.load_total_bytes:
-        if progress is not None:
+        if client.load_done_bytes:  # before the first one, the engine imports its libraries
             progress.update(client.load_done_bytes)
-        elif client.load_done_bytes:
-            progress = ByteProgress(
-                "weights", client.load_total_bytes, client.load_done_bytes, quiet_s=QUIET_S
-            )
         pause.wait(POLL_S)
-    if progress is not None and client.state is not EngineState.DEAD:
+    if client.state is not EngineState.DEAD:
         progress.finish()
