@@ -83,7 +83,7 @@ def test_rows_are_full_and_learn_only_what_the_assistant_says(tokenizer):
     maker = RowMaker(tokenizer, seed=3, weights=WEIGHTS)
     maker.row_weights = {"plain": 1, "tools": 1, "think": 1}
     for length in (160, 320):
-        for _ in range(20):
+        for _ in range(30):
             ids, learned = maker.row(length)
             assert len(ids) == len(learned) == length + 1
             read = tokenizer.decode(ids[~learned].tolist(), skip_special_tokens=False)
@@ -91,3 +91,13 @@ def test_rows_are_full_and_learn_only_what_the_assistant_says(tokenizer):
             assert said.count("<|im_start|>") == 0
             assert read.count("<|im_end|>") <= read.count("<|im_start|>")
             assert ids[0] == tokenizer.token_to_id("<|im_start|>")
+
+
+def test_rows_of_sums_learn_only_the_results(tokenizer):
+    maker = RowMaker(tokenizer, seed=4, weights=WEIGHTS)
+    maker.row_weights = {"sums": 1}
+    ids, learned = maker.row(160)
+    lines = tokenizer.decode(ids.tolist()).split("\n")[:-1]
+    results = tokenizer.decode(ids[learned].tolist()).split("\n")
+    assert len(lines) >= 10
+    assert results[: len(lines)] == [line.split("= ")[1] for line in lines]

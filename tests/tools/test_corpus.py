@@ -9,9 +9,17 @@ from corpus import DRAWS, draw_exchange, draw_scene
 from probes import heldout_lines
 from score import HELDOUT, read_heldout
 from tasks.exchange import draw_for, split_of
+from tasks.odd import draw_notable, draw_odd_echo
 from tasks.stories import HEROES, tell
 
 TASKS = [*DRAWS, "recall", "tools"]
+
+
+def is_right_sum(text):
+    """Whether "a + b = c" or "a - b = c" holds and c is not negative."""
+    problem, value = text.split(" = ")
+    left, sign, right = problem.split()
+    return int(value) == (int(left) + int(right) if sign == "+" else int(left) - int(right)) >= 0
 
 
 def exchanges(seed, task, count, split="train"):
@@ -44,9 +52,8 @@ def test_no_held_out_question_is_asked_in_training():
 
 def test_arithmetic_is_right_and_its_thought_leads_to_the_answer():
     for drawn in exchanges(7, "arithmetic", 300):
-        problem, value = drawn.messages[1]["content"].split(" = ")
-        left, sign, right = problem.split()
-        assert int(value) == (int(left) + int(right) if sign == "+" else int(left) - int(right)) >= 0
+        value = drawn.messages[1]["content"].split(" = ")[1]
+        assert is_right_sum(drawn.messages[1]["content"])
         digits = re.findall(r"write (\d)", drawn.thought)
         carried = re.findall(r"carry (\d)", drawn.thought)[-1:]
         assert int("".join([*carried, *reversed(digits)])) == int(value)
@@ -64,6 +71,14 @@ def test_list_answers_are_the_operations_named():
             assert re.split(r",? ", drawn.messages[1]["content"]) == operation(items)
     for drawn in exchanges(8, "count", 200):
         assert drawn.messages[1]["content"] == str(len(drawn.key.split()) - 1)
+
+
+def test_practice_outside_the_pools_is_right_too():
+    rng = random.Random(13)
+    for _ in range(200):
+        assert is_right_sum(draw_notable(rng).messages[1]["content"])
+        question, answer = (message["content"] for message in draw_odd_echo(rng).messages)
+        assert question.endswith(": " + answer)
 
 
 def test_extraction_answers_are_json_with_values_from_the_text():

@@ -1,0 +1,1 @@
+"""What folio learns, one file per task; every sentence here is written for this corpus."""
