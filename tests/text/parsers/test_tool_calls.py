@@ -117,42 +117,107 @@ def test_ids(name, call_id):
 
 VARIANTS = [
     # Mistral's newer tokenizers: a name, then its arguments, the marker before each
-    ("mistral", '[TOOL_CALLS]weather[ARGS]{"city": "Rome"}[TOOL_CALLS]now[ARGS]{}', [("weather", {"city": "Rome"}), ("now", {})]),
-    ("mistral", '[TOOL_CALLS]weather[CALL_ID]abcdef123[ARGS]{"city": "Rome"}', [("weather", {"city": "Rome"})]),
+    (
+        "mistral",
+        '[TOOL_CALLS]weather[ARGS]{"city": "Rome"}[TOOL_CALLS]now[ARGS]{}',
+        [("weather", {"city": "Rome"}), ("now", {})],
+    ),
+    (
+        "mistral",
+        '[TOOL_CALLS]weather[CALL_ID]abcdef123[ARGS]{"city": "Rome"}',
+        [("weather", {"city": "Rome"})],
+    ),
     ("mistral", 'One moment.[TOOL_CALLS]weather{"city": "Rome"}', [("weather", {"city": "Rome"})]),
     ("mistral", '[TOOL_CALLS] [{"name": "now", "arguments": {}, "id": "abcdef123"}]', [("now", {})]),
     # the key order is not the usual one
-    ("hermes", '<tool_call>{"arguments": {"city": "Rome"}, "name": "weather"}</tool_call>', [("weather", {"city": "Rome"})]),
+    (
+        "hermes",
+        '<tool_call>{"arguments": {"city": "Rome"}, "name": "weather"}</tool_call>',
+        [("weather", {"city": "Rome"})],
+    ),
     # arguments written as a string, as null, not at all
-    ("hermes", '<tool_call>{"name": "weather", "arguments": "{\\"city\\": \\"Rome\\"}"}</tool_call>', [("weather", {"city": "Rome"})]),
+    (
+        "hermes",
+        '<tool_call>{"name": "weather", "arguments": "{\\"city\\": \\"Rome\\"}"}</tool_call>',
+        [("weather", {"city": "Rome"})],
+    ),
     ("hermes", '<tool_call>{"name": "now", "arguments": null}</tool_call>', [("now", {})]),
     ("hermes", '<tool_call>{"name": "now"}</tool_call>', [("now", {})]),
     # one bracket too many, one too few, and a list
     ("hermes", '<tool_call>{"name": "now", "arguments": {}}}\n</tool_call>', [("now", {})]),
-    ("hermes", '<tool_call>{"name": "weather", "arguments": {"city": "Rome"\n</tool_call>', [("weather", {"city": "Rome"})]),
+    (
+        "hermes",
+        '<tool_call>{"name": "weather", "arguments": {"city": "Rome"\n</tool_call>',
+        [("weather", {"city": "Rome"})],
+    ),
     ("hermes", '<tool_call>[{"name": "now", "arguments": {}}]</tool_call>', [("now", {})]),
     # Python's spelling of JSON
-    ("hermes", "<tool_call>{'name': 'weather', 'arguments': {'city': 'Rome', 'days': None}}</tool_call>", [("weather", {"city": "Rome", "days": None})]),
+    (
+        "hermes",
+        "<tool_call>{'name': 'weather', 'arguments': {'city': 'Rome', 'days': None}}</tool_call>",
+        [("weather", {"city": "Rome", "days": None})],
+    ),
     # the end marker in a string is part of the string
-    ("hermes", '<tool_call>{"name": "weather", "arguments": {"city": "</tool_call>"}}</tool_call>', [("weather", {"city": "</tool_call>"})]),
+    (
+        "hermes",
+        '<tool_call>{"name": "weather", "arguments": {"city": "</tool_call>"}}</tool_call>',
+        [("weather", {"city": "</tool_call>"})],
+    ),
     ("llama3_json", '{"name": "weather", "parameters": {"city": "Rome"}}', [("weather", {"city": "Rome"})]),
     ("llama3_json", '{"type": "function", "name": "now", "parameters": {}}', [("now", {})]),
     ("granite", '<tool_call>[{"name": "now", "arguments": {}}]', [("now", {})]),
-    ("qwen3_coder", "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>", [("weather", {"city": "Rome"})]),
-    ("qwen3_coder", "<tool_call><function=weather><parameter=city>12</parameter><parameter=days>12</parameter></function></tool_call>", [("weather", {"city": "12", "days": 12})]),
-    ("qwen3_coder", "<tool_call>\n<function=other>\n<parameter=a>\n[1, 2]\n</parameter>\n<parameter=b>\nfree text\n</parameter>\n</function>\n</tool_call>", [("other", {"a": [1, 2], "b": "free text"})]),
+    (
+        "qwen3_coder",
+        "<function=weather>\n<parameter=city>\nRome\n</parameter>\n</function>\n</tool_call>",
+        [("weather", {"city": "Rome"})],
+    ),
+    (
+        "qwen3_coder",
+        "<tool_call><function=weather><parameter=city>12</parameter><parameter=days>12</parameter></function></tool_call>",
+        [("weather", {"city": "12", "days": 12})],
+    ),
+    (
+        "qwen3_coder",
+        "<tool_call>\n<function=other>\n<parameter=a>\n[1, 2]\n</parameter>\n"
+        "<parameter=b>\nfree text\n</parameter>\n</function>\n</tool_call>",
+        [("other", {"a": [1, 2], "b": "free text"})],
+    ),
     # a forgotten closing tag
-    ("qwen3_coder", "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</function>\n</tool_call>", [("weather", {"city": "Rome"})]),
-    ("qwen3_coder", "<tool_call>\n<function=weather>\n<parameter=city>\n a\n\n b \n</parameter>\n</function>\n</tool_call>", [("weather", {"city": " a\n\n b "})]),
+    (
+        "qwen3_coder",
+        "<tool_call>\n<function=weather>\n<parameter=city>\nRome\n</function>\n</tool_call>",
+        [("weather", {"city": "Rome"})],
+    ),
+    (
+        "qwen3_coder",
+        "<tool_call>\n<function=weather>\n<parameter=city>\n a\n\n b \n</parameter>\n</function>\n</tool_call>",
+        [("weather", {"city": " a\n\n b "})],
+    ),
     ("glm45", "<tool_call>now\n</tool_call>", [("now", {})]),
-    ("glm45", "<tool_call>weather<arg_key>city</arg_key><arg_value>Rome</arg_value></tool_call>", [("weather", {"city": "Rome"})]),
-    ("openai", ' to=functions.now<|channel|>commentary json<|message|>{}', [("now", {})]),
-    ("olmo3", "<function_calls>weather(city='Rome', days=null)\nnow()</function_calls>", [("weather", {"city": "Rome", "days": None}), ("now", {})]),
-    ("pythonic", "[weather(city='Martha\\'s', days=-1.5e3), now()]", [("weather", {"city": "Martha's", "days": -1500.0}), ("now", {})]),
+    (
+        "glm45",
+        "<tool_call>weather<arg_key>city</arg_key><arg_value>Rome</arg_value></tool_call>",
+        [("weather", {"city": "Rome"})],
+    ),
+    ("openai", " to=functions.now<|channel|>commentary json<|message|>{}", [("now", {})]),
+    (
+        "olmo3",
+        "<function_calls>weather(city='Rome', days=null)\nnow()</function_calls>",
+        [("weather", {"city": "Rome", "days": None}), ("now", {})],
+    ),
+    (
+        "pythonic",
+        "[weather(city='Martha\\'s', days=-1.5e3), now()]",
+        [("weather", {"city": "Martha's", "days": -1500.0}), ("now", {})],
+    ),
     ("llama4_pythonic", "[weather(city='Rome')]", [("weather", {"city": "Rome"})]),
     ("xlam", '[TOOL_CALLS][{"name": "now", "arguments": {}}]', [("now", {})]),
-    ("functiongemma", "<start_function_call>call:weather{city:<escape>a {b} \"c\"<escape>,days:3}<end_function_call>", [("weather", {"city": 'a {b} "c"', "days": 3})]),
-]  # fmt: skip
+    (
+        "functiongemma",
+        '<start_function_call>call:weather{city:<escape>a {b} "c"<escape>,days:3}<end_function_call>',
+        [("weather", {"city": 'a {b} "c"', "days": 3})],
+    ),
+]
 
 
 @pytest.mark.parametrize(("name", "text", "calls"), VARIANTS)
