@@ -3,7 +3,7 @@
 from quire.text.parsers.choice import find_parsers, reasoning_format, tool_format
 from quire.text.parsers.events import CallArguments, CallBegin, Content, Event, Reasoning
 from quire.text.parsers.reasoning_table import REASONING_FORMATS
-from quire.text.parsers.reference import parsers_table
+from quire.text.parsers.reference import parsers_page
 from quire.text.parsers.reply import ReplyParser, kept_markers
 from quire.text.parsers.tool_table import TOOL_FORMATS
 
@@ -18,7 +18,7 @@ __all__ = [
     "ReplyParser",
     "find_parsers",
     "kept_markers",
-    "parsers_table",
+    "parsers_page",
     "reasoning_format",
     "tool_format",
 ]

@@ -1,4 +1,4 @@
-"""The table of formats in docs/parsers.md, generated from the registry and compared with it in a test."""
+"""The reference page of formats, generated from the tables (`make docs`) and compared with them in a test."""
 
 from __future__ import annotations
 
@@ -7,9 +7,17 @@ from quire.text.parsers.reasoning_table import REASONING_FORMATS
 from quire.text.parsers.tool_table import TOOL_FORMATS
 
 
-def parsers_table() -> str:
-    """Two Markdown tables: tool-call parsers, reasoning parsers."""
-    lines = ["| `--tool-call-parser` | models | block | a call |", "|---|---|---|---|"]
+def parsers_page() -> str:
+    """docs/reference/parsers.md."""
+    lines = [
+        "# Parsers",
+        "",
+        "Generated from the tables of formats by `make docs`; change the tables, not this page. The design is in",
+        "[parsers.md](../parsers.md).",
+        "",
+        "| `--tool-call-parser` | models | block | a call |",
+        "|---|---|---|---|",
+    ]
     for tools in TOOL_FORMATS.values():
         block = _code(tools.begins) or "the whole reply"
         if tools.ends:

@@ -137,7 +137,7 @@ _FORMATS = (
     ),
     ToolFormat(
         name="qwen3_coder",
-        models="Qwen3-Coder, Qwen3.5, Nemotron 3",
+        models="Qwen3-Coder, Nemotron 3",
         syntax=_QWEN_TAGS,
         begins=("<tool_call>", "<function="),  # some models forget the outer tag
         ends=("</tool_call>",),
@@ -168,7 +168,7 @@ _FORMATS = (
     ),
     ToolFormat(
         name="cohere_command3",
-        models="Command A Reasoning, Command R7B",
+        models="Command A Reasoning",
         syntax=JsonCall(name_keys=("tool_name", "name")),
         begins=("<|START_ACTION|>",),
         ends=("<|END_ACTION|>",),
@@ -259,12 +259,12 @@ _FORMATS = (
     ),
     ToolFormat(
         name="minimax",
-        models="MiniMax M1, MiniMax Text-01",
+        models="MiniMax M1",
         syntax=JsonCall(),
         begins=("<tool_calls>",),
         ends=("</tool_calls>",),
         signs=(("<tool_calls>",),),
-        model_types=("minimax", "minimax_m1", "minimax_text_01"),
+        model_types=("minimax", "minimax_m1"),
     ),
     ToolFormat(
         name="hunyuan_a13b",
