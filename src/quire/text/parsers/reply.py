@@ -109,7 +109,6 @@ class ReplyParser:
 
     def _inside(self, reasoning: ReasoningFormat) -> Steps[None]:
         source = self._source
-        self._outbox.is_reasoning = True
         if reasoning.label:
             yield from source.take_marker((reasoning.label,))
         marker = yield from source.before((*reasoning.ends, *reasoning.also_ends), self._outbox.reasoning)

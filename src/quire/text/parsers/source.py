@@ -94,14 +94,14 @@ class Source:
 
         "" means that the text ended, or that no marker came within `limit` characters; these are read.
         """
-        search = _pattern(markers).search
+        known = _markers(markers)
         room = limit
         while True:
-            found = search(self.text, self.at)
+            found = known.search(self.text, self.at)
             end = found.start() if found else len(self.text)
             if not self.has_ended:
                 # a longer marker may have begun before this one, or at the end of what is here
-                waits_from = _possible_start(self.text, markers, self.at)
+                waits_from = known.possible_start(self.text, self.at)
                 if waits_from < end:
                     found, end = None, waits_from
             is_too_far = room is not None and end - self.at > room
@@ -138,18 +138,21 @@ def run(steps: Steps[_T]) -> _T:
             return result
 
 
-@lru_cache(maxsize=256)
-def _pattern(markers: tuple[str, ...]) -> re.Pattern[str]:
-    """Literals only, so nothing to go back for."""
-    assert not any(one != other and one.startswith(other) for one in markers for other in markers)
-    return re.compile("|".join(map(re.escape, markers)))
+class _Markers:
+    """A set of markers, ready to be looked for."""
+
+    def __init__(self, markers: tuple[str, ...]) -> None:
+        assert not any(one != other and one.startswith(other) for one in markers for other in markers)
+        self.search = re.compile("|".join(map(re.escape, markers))).search  # literals: nothing to go back for
+        self._beginnings = {marker[:size] for marker in markers for size in range(1, len(marker))}
+        self._longest = max(map(len, markers), default=0)
+
+    def possible_start(self, text: str, at: int) -> int:
+        """Where the earliest end of `text` from `at` on begins that may become a marker; its length for none."""
+        for start in range(max(at, len(text) - self._longest + 1), len(text)):
+            if text[start:] in self._beginnings:
+                return start
+        return len(text)
 
 
-def _possible_start(text: str, markers: tuple[str, ...], at: int) -> int:
-    """Where the earliest end of `text` begins that is a true beginning of a marker; the text's length for none."""
-    longest = max(map(len, markers), default=0)
-    for start in range(max(at, len(text) - longest + 1), len(text)):
-        tail = text[start:]
-        if any(len(marker) > len(tail) and marker.startswith(tail) for marker in markers):
-            return start
-    return len(text)
+_markers = lru_cache(maxsize=256)(_Markers)
