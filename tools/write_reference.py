@@ -7,9 +7,10 @@ from pathlib import Path
 
 from quire.base.config import SETTINGS
 from quire.base.config.reference import settings_page
+from quire.text.parsers import parsers_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-PAGES = {"settings.md": lambda: settings_page(SETTINGS)}
+PAGES = {"settings.md": lambda: settings_page(SETTINGS), "parsers.md": parsers_page}
 
 
 def main() -> int:

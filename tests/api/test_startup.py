@@ -106,3 +106,33 @@ def test_laps_name_the_stages(tmp_path):
     stages: list[str] = []
     prepare_startup(Asked.from_arguments([str(folder)], {}), lap=stages.append)
     assert stages == ["model files", "resolve"]
+
+
+def parsers(resolution) -> tuple[str, str]:
+    return resolution.server.tool_call_parser, resolution.server.reasoning_parser
+
+
+def test_parsers_come_from_the_chat_template_in_use(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    assert parsers(start(folder).resolution) == ("", "")
+    (folder / "chat_template.jinja").write_text("{{ '[TOOL_CALLS]' }}")
+    resolution = start(folder).resolution
+    assert parsers(resolution) == ("mistral", "")
+    told = {one.setting: one.reason for one in resolution.decisions}
+    assert told["tool-call-parser"] == "the chat template has [TOOL_CALLS]"
+    other = tmp_path / "other.jinja"
+    other.write_text("<think></think> <tool_call><arg_key>")
+    assert parsers(start(folder, "--chat-template", other).resolution) == ("glm45", "qwen3")
+    assert parsers(start(folder, "--tool-call-parser", "jamba").resolution) == ("jamba", "")
+
+
+def test_an_unknown_parser_is_refused_with_the_known_ones(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    with pytest.raises(ConfigError, match=r"--tool-call-parser 'nonsense' is not known; known are .*hermes"):
+        start(folder, "--tool-call-parser", "nonsense")
+    with pytest.raises(ConfigError, match="--reasoning-parser"):
+        start(folder, "--reasoning-parser", "nonsense")
+
+
+def test_the_built_in_model_writes_hermes_calls_and_thinks_like_qwen3():
+    assert parsers(start().resolution) == ("hermes", "qwen3")

@@ -37,6 +37,7 @@ TORCH_FREE = (
     "quire.text.session",
     "quire.text.tokenizer",
     "quire.text.template",
+    "quire.text.parsers",
     "quire.engine.client",
     "quire.engine.scheduler",
     "quire.engine.kv",

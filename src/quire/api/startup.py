@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from quire.base.config import Asked, ModelCard, Resolution, resolve
+from quire.base.config import Asked, FoundParsers, ModelCard, Resolution, resolve
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine, probe_machine
 from quire.model.checkpoint import (
@@ -19,6 +19,8 @@ from quire.model.checkpoint import (
     sampling_defaults,
     verify_checkpoint,
 )
+from quire.text.parsers import find_parsers, reasoning_format, tool_format
+from quire.text.template import find_templates, read_override
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +50,13 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         )
     lap("model files")
     machine = probe_machine()
-    resolution = resolve(asked, card, machine, tokenizer_folder=tokenizer_folder)
+    resolution = resolve(
+        asked,
+        card,
+        machine,
+        tokenizer_folder=tokenizer_folder,
+        found_parsers=_found_parsers(asked, Path(tokenizer_folder or folder), card),
+    )
     lap("resolve")
     return Startup(folder, machine, resolution)
 
@@ -65,3 +73,13 @@ def _with_generation_config(card: ModelCard, source: str) -> ModelCard:
             setting="generation_config",
         )
     return msgspec.structs.replace(card, sampling_defaults=sampling_defaults(generation))
+
+
+def _found_parsers(asked: Asked, folder: Path, card: ModelCard) -> FoundParsers:
+    """What the chat template in use says of tool calls and reasoning. Raises ConfigError for an unknown parser."""
+    tool_format(asked["tool_call_parser"] or "")
+    reasoning_format(asked["reasoning_parser"] or "")
+    templates = find_templates(folder)
+    if asked["chat_template"]:
+        templates = {"default": read_override(asked["chat_template"], templates)}
+    return find_parsers(templates, card.model_type)

@@ -67,6 +67,13 @@ EFFECTS = {
         "server.default_chat_template_kwargs",
         {"a": 1},
     ),
+    "tool-call-parser": (["--tool-call-parser", "mistral"], "server.tool_call_parser", "mistral"),
+    "enable-auto-tool-choice": (
+        ["--enable-auto-tool-choice", "--tool-call-parser", "hermes"],
+        "server.enable_auto_tool_choice",
+        True,
+    ),
+    "reasoning-parser": (["--reasoning-parser", "qwen3"], "server.reasoning_parser", "qwen3"),
     "response-role": (["--response-role", "bot"], "server.response_role", "bot"),
     "enable-prompt-tokens-details": (
         ["--enable-prompt-tokens-details"],

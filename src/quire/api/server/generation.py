@@ -21,10 +21,14 @@ logger = logging.getLogger("quire.server")
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """An engine request whose every limit was applied, and the prompt's text where there was one."""
+    """An engine request whose every limit was applied, and the prompt's text where there was one.
+
+    `shown_ids` are special tokens that the reply's text shows in any case, for whoever parses it.
+    """
 
     request: EngineRequest
     prompt_text: str | None
+    shown_ids: frozenset[int] = frozenset()
 
 
 Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
@@ -50,7 +54,9 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
     meter = RequestMeter(service.metrics, item.request)
     try:
-        async with aclosing(session.stream(item.request, item.prompt_text)) as outputs:
+        async with aclosing(
+            session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
+        ) as outputs:
             async for output in outputs:
                 meter.saw(output)
                 if any(sample.finish_reason == "error" for sample in output.outputs):

@@ -2,6 +2,7 @@
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.parsers import FoundParsers
 from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
     DTYPE_BYTES,
@@ -20,6 +21,7 @@ __all__ = [
     "CacheConfig",
     "Decision",
     "EngineConfig",
+    "FoundParsers",
     "ModelCard",
     "Resolution",
     "SchedulerConfig",

@@ -12,6 +12,7 @@ from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.memory import MemoryPlan, plan_memory
+from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype
 from quire.base.config.resolved import Decision, EngineConfig, SchedulerConfig, ServerConfig
 from quire.base.config.setting import Effect
@@ -32,10 +33,18 @@ class Resolution:
     memory: MemoryPlan
 
 
-def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder: str = "") -> Resolution:
+def resolve(
+    asked: Asked,
+    card: ModelCard,
+    machine: Machine,
+    *,
+    tokenizer_folder: str = "",
+    found_parsers: FoundParsers | None = None,
+) -> Resolution:
     """Raises ConfigError, naming the setting, for what this model or machine cannot do.
 
-    `tokenizer_folder` is where `--tokenizer` was found, empty for the model's own.
+    `tokenizer_folder` is where `--tokenizer` was found, empty for the model's own. `found_parsers` is what the
+    model's chat template suggests.
     """
     decisions = refuse_by_state(asked, machine.platform)
     dtype, chosen = choose_dtype(asked, card, machine)
@@ -60,7 +69,9 @@ def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,
     )
-    return Resolution(engine, _server(asked, card), decisions, memory)
+    parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
+    decisions += chosen
+    return Resolution(engine, _server(asked, card, parsers), decisions, memory)
 
 
 def refuse_by_state(asked: Asked, platform: str) -> list[Decision]:
@@ -144,7 +155,7 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
         )
 
 
-def _server(asked: Asked, card: ModelCard) -> ServerConfig:
+def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
     if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
         raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
     same_name: dict[str, Any] = {
@@ -175,5 +186,8 @@ def _server(asked: Asked, card: ModelCard) -> ServerConfig:
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         sampling_defaults=sampling_defaults(asked, card),
+        tool_call_parser=parsers.tool,
+        reasoning_parser=parsers.reasoning,
+        enable_auto_tool_choice=parsers.auto_tool_choice,
         **same_name,
     )

@@ -67,6 +67,9 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     default_chat_template_kwargs: dict[str, Any] = {}
     response_role: str = "assistant"
     sampling_defaults: dict[str, Any] = {}  # generation_config.json and overrides, as SamplingParams fields
+    tool_call_parser: str = ""
+    reasoning_parser: str = ""
+    enable_auto_tool_choice: bool = False
     enable_prompt_tokens_details: bool = False
     enable_request_id_headers: bool = False
     enable_log_requests: bool = False

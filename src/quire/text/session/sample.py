@@ -11,7 +11,13 @@ from quire.text.tokenizer import IncrementalDetokenizer, Tokenizer
 class SampleText:
     """Everything known of one sample. `apply` grows it, `so_far` and `delta` report it."""
 
-    def __init__(self, request: EngineRequest, index: int, tokenizer: Tokenizer) -> None:
+    def __init__(
+        self,
+        request: EngineRequest,
+        index: int,
+        tokenizer: Tokenizer,
+        shown_ids: frozenset[int] = frozenset(),
+    ) -> None:
         sampling = request.sampling
         self.index = index
         self._tokenizer = tokenizer
@@ -23,6 +29,7 @@ class SampleText:
             skip_special_tokens=sampling.skip_special_tokens,
             spaces_between_special_tokens=sampling.spaces_between_special_tokens,
             starts_text=False,
+            shown_ids=shown_ids,
         )
         self._scanner = StopScanner(sampling.stop_strings, keep_stop=self._keeps_stop)
         self._pieces: list[str] = []

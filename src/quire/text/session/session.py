@@ -114,16 +114,22 @@ class Session:
         )
 
     async def stream(
-        self, request: EngineRequest, prompt_text: str | None = None
+        self,
+        request: EngineRequest,
+        prompt_text: str | None = None,
+        *,
+        shown_ids: frozenset[int] = frozenset(),
     ) -> AsyncGenerator[RequestOutput, None]:
         """Run `request` and yield what comes of it, events that wait together in one output.
+
+        `shown_ids` are special tokens that the text shows even where it skips the others: a parser reads them.
 
         Ends after the output with `finished`. When it is closed early, or stop strings ended every sample, the
         engine's request is aborted: close it (`contextlib.aclosing`) when you stop reading. Raises EngineFault
         when the engine fails.
         """
         assert self.client is not None
-        output_stream = OutputStream(request, self.tokenizer, prompt_text)
+        output_stream = OutputStream(request, self.tokenizer, prompt_text, shown_ids=shown_ids)
         events = self.client.submit(request)
         engine_works = True
         try:

@@ -22,7 +22,7 @@ class OutputStream:
 
     Each sample ends exactly once: by the engine, or here when a stop string appears. News of a sample that
     has ended is ignored. `finished` is true once every sample has ended. `take_aborts` tells which samples ended
-    here while the engine goes on with them.
+    here while the engine goes on with them. `shown_ids` are special tokens that the text shows in any case.
     """
 
     def __init__(
@@ -31,6 +31,7 @@ class OutputStream:
         tokenizer: Tokenizer,
         prompt_text: str | None = None,
         *,
+        shown_ids: frozenset[int] = frozenset(),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request = request
@@ -38,7 +39,9 @@ class OutputStream:
         self._tokenizer = tokenizer
         self._clock = clock
         self._kind = request.sampling.output_kind
-        self._samples = [SampleText(request, index, tokenizer) for index in range(request.sampling.n)]
+        self._samples = [
+            SampleText(request, index, tokenizer, shown_ids) for index in range(request.sampling.n)
+        ]
         self._num_open = len(self._samples)
         self._engine_open = set(range(len(self._samples)))
         self._to_abort: list[int] = []

@@ -17,6 +17,7 @@ class IncrementalDetokenizer:
 
     With `starts_text` off the tokens go on from an earlier text (a prompt), so a leading space is kept. Ids
     outside the vocabulary add nothing. At most three bytes are held back, the start of a UTF-8 character.
+    `shown_ids` are special tokens that stay in the text whatever `skip_special_tokens` says.
     """
 
     def __init__(
@@ -26,9 +27,10 @@ class IncrementalDetokenizer:
         skip_special_tokens: bool = True,
         spaces_between_special_tokens: bool = True,
         starts_text: bool = True,
+        shown_ids: frozenset[int] = frozenset(),
     ) -> None:
         self._tokenizer = tokenizer
-        self._skips_special = skip_special_tokens
+        self._skipped_ids = tokenizer.special_ids - shown_ids if skip_special_tokens else frozenset()
         self._joins_added = not (skip_special_tokens or spaces_between_special_tokens)
         self._is_first = starts_text
         self._was_added = False
@@ -45,7 +47,7 @@ class IncrementalDetokenizer:
 
     def _bytes_of(self, token_id: int) -> bytes:
         tokenizer = self._tokenizer
-        if self._skips_special and token_id in tokenizer.special_ids:
+        if token_id in self._skipped_ids:
             return b""
         if self._joins_added:
             # vLLM's meaning of spaces_between_special_tokens=False: no space between added tokens in a row.

@@ -38,6 +38,7 @@ class Tokenizer:
         decoder = backend.decoder
         self.spelling = Spelling(None if decoder is None else json.loads(decoder.__getstate__()))
         self._bytes: dict[int, bytes] = {}
+        self._within: dict[tuple[str, ...], frozenset[int]] = {}
         self._prefix_ids, self._suffix_ids = self._forced_ends(config)
 
     @classmethod
@@ -91,6 +92,17 @@ class Tokenizer:
             return ids
         mask = [*(1 for _ in self._prefix_ids), *encoding.special_tokens_mask, *(1 for _ in self._suffix_ids)]
         return _keep_last(ids, mask, keep_last_tokens)
+
+    def special_ids_within(self, texts: tuple[str, ...]) -> frozenset[int]:
+        """The special tokens that are part of any of `texts`, remembered: such lists are few, tokens many."""
+        known = self._within.get(texts)
+        if known is None:
+            known = self._within[texts] = frozenset(
+                token_id
+                for token_id in self.special_ids
+                if self.added_ids[token_id] and any(self.added_ids[token_id] in text for text in texts)
+            )
+        return known
 
     def decode(
         self,

@@ -121,7 +121,6 @@ CHAT_ONLY: list[tuple[dict, str]] = [
     ({"tools": [TOOL], "tool_choice": TOOL}, "tool_choice"),
     ({"tools": [TOOL], "tool_choice": "sometimes"}, "tool_choice"),
     ({"functions": [{"name": "f"}]}, "functions"),
-    ({"parallel_tool_calls": False}, "parallel_tool_calls"),
     ({"modalities": ["text", "audio"]}, "modalities"),
     ({"audio": {"voice": "x"}}, "audio"),
     ({"prediction": {}}, "prediction"),

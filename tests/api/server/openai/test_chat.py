@@ -208,10 +208,12 @@ async def test_content_parts_and_tool_messages_reach_the_template(http, engine, 
 
 
 @pytest.mark.parametrize(("choice", "is_shown"), [(None, True), ("auto", True), ("none", False)])
-async def test_tools_are_shown_unless_none_may_be_called(choice, is_shown, http, engine, tokenizer):
+async def test_tools_are_shown_unless_none_may_be_called(choice, is_shown, make_service, connect, tokenizer):
     tool = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
-    await chat(http, tools=[tool], tool_choice=choice)
-    prompt = tokenizer.decode(engine.requests[0].prompt_token_ids, skip_special_tokens=False)
+    service = make_service(tool_call_parser="hermes", enable_auto_tool_choice=True)
+    async with connect(service) as http:
+        await chat(http, tools=[tool], tool_choice=choice)
+    prompt = tokenizer.decode(service.client.requests[0].prompt_token_ids, skip_special_tokens=False)
     assert ('"weather"' in prompt) == is_shown
 
 

@@ -24,11 +24,13 @@ from quire.api.server.openai.protocol_chat import (
     ChatRequest,
     ChunkChoice,
     Delta,
+    ReplyFunction,
     ReplyMessage,
+    ReplyToolCall,
 )
-from quire.api.server.openai.protocol_logprobs import ChatLogprobs
 from quire.api.server.openai.rendering import render
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
+from quire.api.server.openai.reply_parsing import Reading, SampleReader, choose_reading
 from quire.api.server.openai.sampling import check_streaming, renamed, sampling_params
 from quire.api.server.openai.usage import UsageTally
 from quire.api.server.replies import event, json_reply
@@ -46,6 +48,7 @@ class ChatCall:
     fields: ChatRequest
     head: ReplyHead
     prepared: Prepared
+    reading: Reading
     lead: str
     role: str
     speller: LogprobSpeller
@@ -70,14 +73,16 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
     with renamed(names):
         sampling = _sampling(session, fields)
         messages = read_messages(fields.messages)
+        tools = read_tools(fields.tools, fields.tool_choice)
         prompt = render(
             service,
             session,
             fields,
             messages,
-            tools=read_tools(fields.tools, fields.tool_choice),
+            tools=tools,
             reasoning_effort=fields.reasoning_effort,
         )
+        reading = choose_reading(service, session, fields, tools, prompt)
         engine_request = await session.prepare(
             prompt,
             sampling,
@@ -98,8 +103,8 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
         if fields.echo and messages[-1]["role"] == service.config.response_role
         else ""
     )
-    prepared = Prepared(engine_request, prompt)
-    return ChatCall(fields, head, prepared, lead, service.config.response_role, speller, usage)
+    prepared = Prepared(engine_request, prompt, reading.shown_ids)
+    return ChatCall(fields, head, prepared, reading, lead, service.config.response_role, speller, usage)
 
 
 def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
@@ -118,22 +123,46 @@ def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
 class _Answer:
     """One sample's deltas put together."""
 
-    def __init__(self, lead: str) -> None:
-        self.texts = [lead]
+    def __init__(self, call: ChatCall) -> None:
+        self._reader = SampleReader(call.reading)
+        self.texts = [call.lead]
+        self.reasoning: list[str] = []
+        self.calls: list[ReplyToolCall] = []
+        self._arguments: list[list[str]] = []  # of each call, in pieces
         self.token_ids: list[int] = []
         self.logprobs: list[Any] = []
         self.finish_reason: str | None = None
         self.stop_reason: int | str | None = None
 
     def add(self, sample: CompletionOutput) -> None:
-        self.texts.append(sample.text)
+        for delta in self._reader.read(sample):
+            self.texts.append(delta.content or "")
+            self.reasoning.append(delta.reasoning or "")
+            for call in delta.tool_calls or ():
+                if call.id is not None:
+                    self.calls.append(ReplyToolCall(call.id, ReplyFunction(call.function.name or "", "")))
+                    self._arguments.append([])
+                self._arguments[call.index].append(call.function.arguments or "")
         self.token_ids += sample.token_ids
         self.logprobs += sample.logprobs or []
-        self.finish_reason, self.stop_reason = sample.finish_reason, sample.stop_reason
+        self.finish_reason, self.stop_reason = self._reader.finish_reason(sample), sample.stop_reason
+
+    def message(self, role: str) -> ReplyMessage:
+        """Content is null where there is nothing but calls; parts that the reply has none of are left out."""
+        for call, arguments in zip(self.calls, self._arguments, strict=True):
+            call.function.arguments = "".join(arguments)
+        content, reasoning = "".join(self.texts), "".join(self.reasoning) or UNSET
+        return ReplyMessage(
+            role,
+            None if self.calls and not content else content,
+            reasoning=reasoning,
+            reasoning_content=reasoning,
+            tool_calls=self.calls or UNSET,
+        )
 
 
 async def _whole(service: Service, session: Session, call: ChatCall) -> ChatReply:
-    answers = [_Answer(call.lead) for _ in range(call.prepared.request.sampling.n)]
+    answers = [_Answer(call) for _ in range(call.prepared.request.sampling.n)]
     prompt_logprobs = None
     async with aclosing(generate(service, session, [call.prepared])) as outputs:
         async for _, output in outputs:
@@ -157,7 +186,7 @@ async def _whole(service: Service, session: Session, call: ChatCall) -> ChatRepl
 def _choice(call: ChatCall, index: int, answer: _Answer) -> ChatChoice:
     return ChatChoice(
         index=index,
-        message=ReplyMessage(call.role, "".join(answer.texts)),
+        message=answer.message(call.role),
         logprobs=call.speller.chat(answer.logprobs) if call.fields.logprobs else None,
         finish_reason=answer.finish_reason,
         stop_reason=answer.stop_reason,
@@ -175,18 +204,17 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
     """Per sample: a chunk with the role, chunks of text, a last one with the finish reason; then the usage."""
     options = call.fields.stream_options
     continuous = options is not None and options.continuous_usage_stats
-    begun: set[int] = set()
+    readers: dict[int, SampleReader] = {}
     async with aclosing(generate(service, session, [call.prepared])) as outputs:
         async for _, output in outputs:
             _count(call.usage, output)
             chunks: list[ChatChunk] = []
             for sample in output.outputs:
-                if sample.index not in begun:
-                    begun.add(sample.index)
+                reader = readers.get(sample.index)
+                if reader is None:
+                    reader = readers[sample.index] = SampleReader(call.reading)
                     chunks.append(_role_chunk(call, sample.index))
-                choice = _chunk_choice(call, sample)
-                if choice is not None:
-                    chunks.append(_chunk(call.head, [choice]))
+                chunks += [_chunk(call.head, [choice]) for choice in _chunk_choices(call, reader, sample)]
             if continuous:
                 for chunk in chunks:
                     chunk.usage = call.usage.as_usage()
@@ -205,21 +233,28 @@ def _role_chunk(call: ChatCall, index: int) -> ChatChunk:
     return chunk
 
 
-def _chunk_choice(call: ChatCall, sample: CompletionOutput) -> ChunkChoice | None:
-    """None where there is nothing to show yet: the bytes of half a character, or a possible stop string."""
+def _chunk_choices(call: ChatCall, reader: SampleReader, sample: CompletionOutput) -> list[ChunkChoice]:
+    """A choice for each delta, log-probabilities and ids with the first, the end with the last.
+
+    None at all where there is nothing to show yet: half a character, a possible stop string or marker.
+    """
     fields = call.fields
-    logprobs: ChatLogprobs | None = call.speller.chat(sample.logprobs or []) if fields.logprobs else None
+    deltas = reader.read(sample)
     finished = sample.finish_reason is not None
-    if not (sample.text or finished or (sample.token_ids and (fields.logprobs or fields.return_token_ids))):
-        return None
-    return ChunkChoice(
-        index=sample.index,
-        delta=Delta(content=sample.text) if sample.text else Delta(),
-        logprobs=logprobs,
-        finish_reason=sample.finish_reason,
-        stop_reason=sample.stop_reason if finished else UNSET,
-        token_ids=sample.token_ids if fields.return_token_ids else UNSET,
-    )
+    if not deltas and (finished or (sample.token_ids and (fields.logprobs or fields.return_token_ids))):
+        deltas = [Delta()]
+    choices = [ChunkChoice(sample.index, delta, None, None) for delta in deltas]
+    if choices:
+        if fields.logprobs:
+            choices[0].logprobs = call.speller.chat(sample.logprobs or [])
+        if fields.return_token_ids:
+            choices[0].token_ids = sample.token_ids
+            for other in choices[1:]:
+                other.token_ids = []
+        if finished:
+            choices[-1].finish_reason = reader.finish_reason(sample)
+            choices[-1].stop_reason = sample.stop_reason
+    return choices
 
 
 def _chunk(head: ReplyHead, choices: list[ChunkChoice]) -> ChatChunk:

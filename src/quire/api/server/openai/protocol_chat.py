@@ -65,6 +65,8 @@ class ChatRequest(GenerationFields, kw_only=True):
     echo: bool = False
     add_generation_prompt: bool | None = None
     continue_final_message: bool = False
+    parallel_tool_calls: bool = True
+    include_reasoning: bool = True
     chat_template_kwargs: dict[str, Any] | None = None
 
 
@@ -78,14 +80,12 @@ CHAT_FIELDS = FieldTable(
         **REFUSED,
         "functions": Refusal(_FUNCTIONS, unless=([],)),
         "function_call": Refusal(_FUNCTIONS, unless=("none",)),
-        "parallel_tool_calls": Refusal("how many calls come is the model's choice", unless=(True,)),
         "audio": Refusal(_TEXT_ONLY),
         "modalities": Refusal(_TEXT_ONLY, unless=(["text"],)),
         "prediction": Refusal("use speculative decoding on the server instead"),
         "web_search_options": Refusal("this server does not reach the web"),
         "verbosity": Refusal("no model here reads it; say it in the prompt"),
         "moderation": Refusal("nothing is moderated here"),
-        "include_reasoning": Refusal("reasoning stays part of the content", unless=(True,)),
         "documents": Refusal("send them in chat_template_kwargs if the chat template reads them"),
         "chat_template": Refusal("requests may not bring a template; start the server with --chat-template"),
         "media_io_kwargs": Refusal(_TEXT_ONLY),
@@ -96,9 +96,25 @@ CHAT_FIELDS = FieldTable(
 )
 
 
+class ReplyFunction(msgspec.Struct):
+    name: str
+    arguments: str
+
+
+class ReplyToolCall(msgspec.Struct):
+    id: str
+    function: ReplyFunction
+    type: str = "function"
+
+
 class ReplyMessage(msgspec.Struct):
+    """`content` is null where a reply is nothing but calls. `reasoning_content` is what older clients read."""
+
     role: str
-    content: str
+    content: str | None
+    reasoning: str | msgspec.UnsetType = msgspec.UNSET
+    reasoning_content: str | msgspec.UnsetType = msgspec.UNSET
+    tool_calls: list[ReplyToolCall] | msgspec.UnsetType = msgspec.UNSET
 
 
 class ChatChoice(msgspec.Struct):
@@ -122,9 +138,26 @@ class ChatReply(msgspec.Struct, kw_only=True):
     prompt_token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
 
 
+class DeltaFunction(msgspec.Struct, omit_defaults=True):
+    name: str | None = None
+    arguments: str | None = None
+
+
+class DeltaToolCall(msgspec.Struct, omit_defaults=True):
+    """A call's first delta has its id, type and name; the others more of its arguments."""
+
+    index: int
+    function: DeltaFunction
+    id: str | None = None
+    type: str | None = None
+
+
 class Delta(msgspec.Struct, omit_defaults=True):
     role: str | None = None
     content: str | None = None
+    reasoning: str | None = None
+    reasoning_content: str | None = None
+    tool_calls: list[DeltaToolCall] | None = None
 
 
 class ChunkChoice(msgspec.Struct):

@@ -1,0 +1,133 @@
+"""How the replies to one chat request are read: which formats, which tools; and one sample's text as deltas."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from quire.api.server.openai.protocol_chat import ChatRequest, Delta, DeltaFunction, DeltaToolCall
+from quire.api.server.service import Service
+from quire.base.errors import Unsupported
+from quire.text.parsers import (
+    REASONING_FORMATS,
+    TOOL_FORMATS,
+    CallBegin,
+    Content,
+    Event,
+    Reasoning,
+    ReplyParser,
+    kept_markers,
+)
+from quire.text.session import CompletionOutput, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What all samples of a request share. Empty names where nothing is looked for."""
+
+    tool_parser: str
+    reasoning_parser: str
+    functions: dict[str, Any]
+    prompt: str
+    max_calls: int | None
+    shows_reasoning: bool
+    shown_ids: frozenset[int]
+
+    def new_parser(self) -> ReplyParser | None:
+        """A parser for one sample; None where its text is content as it stands."""
+        if not (self.tool_parser or self.reasoning_parser):
+            return None
+        return ReplyParser(
+            TOOL_FORMATS.get(self.tool_parser),
+            REASONING_FORMATS.get(self.reasoning_parser),
+            functions=self.functions,
+            prompt=self.prompt,
+            max_calls=self.max_calls,
+        )
+
+
+def choose_reading(
+    service: Service,
+    session: Session,
+    fields: ChatRequest,
+    tools: Sequence[dict[str, Any]] | None,
+    prompt: str,
+) -> Reading:
+    """`tools` are those the model was shown. Raises Unsupported where this server cannot read what is asked for."""
+    config = service.config
+    if tools:
+        _check_tools(service)
+    if not fields.include_reasoning and not config.reasoning_parser:
+        raise Unsupported(
+            "include_reasoning: reasoning cannot be left out, for this server does not tell it from content; "
+            "start it with --reasoning-parser",
+            field="include_reasoning",
+        )
+    tool_parser, reasoning_parser = config.tool_call_parser if tools else "", config.reasoning_parser
+    markers = kept_markers(TOOL_FORMATS.get(tool_parser), REASONING_FORMATS.get(reasoning_parser))
+    functions = [tool["function"] for tool in tools or ()]
+    return Reading(
+        tool_parser=tool_parser,
+        reasoning_parser=reasoning_parser,
+        functions={one["name"]: one.get("parameters") for one in functions},
+        prompt=prompt,
+        max_calls=None if fields.parallel_tool_calls else 1,
+        shows_reasoning=fields.include_reasoning,
+        shown_ids=session.tokenizer.special_ids_within(markers),
+    )
+
+
+def _check_tools(service: Service) -> None:
+    config = service.config
+    if not config.tool_call_parser:
+        raise Unsupported(
+            "tools: this server does not know how its model writes tool calls; start it with --tool-call-parser, "
+            'or send tool_choice "none"',
+            field="tools",
+        )
+    if not config.enable_auto_tool_choice:
+        raise Unsupported(
+            'tool_choice "auto" is switched off on this server (--enable-auto-tool-choice switches it on); '
+            'send tool_choice "none"',
+            field="tool_choice",
+        )
+
+
+class SampleReader:
+    """One sample: its text, piece by piece, becomes deltas, one for each kind of news."""
+
+    def __init__(self, reading: Reading) -> None:
+        self._parser = reading.new_parser()
+        self._shows_reasoning = reading.shows_reasoning
+
+    def read(self, sample: CompletionOutput) -> list[Delta]:
+        """What the sample's new text comes to."""
+        if self._parser is None:
+            return [Delta(content=sample.text)] if sample.text else []
+        events = self._parser.feed(sample.text) if sample.text else []
+        if sample.finish_reason is not None:
+            events += self._parser.finish()
+        return [self._delta(event) for event in events if self._is_shown(event)]
+
+    def finish_reason(self, sample: CompletionOutput) -> str | None:
+        """The engine's, unless the model stopped because it called tools."""
+        if sample.finish_reason == "stop" and self._parser is not None and self._parser.num_calls:
+            return "tool_calls"
+        return sample.finish_reason
+
+    def _is_shown(self, event: Event) -> bool:
+        return self._shows_reasoning or not isinstance(event, Reasoning)
+
+    @staticmethod
+    def _delta(event: Event) -> Delta:
+        if isinstance(event, Content):
+            return Delta(content=event.text)
+        if isinstance(event, Reasoning):
+            return Delta(reasoning=event.text, reasoning_content=event.text)
+        if isinstance(event, CallBegin):
+            begin = DeltaToolCall(
+                event.index, DeltaFunction(name=event.name, arguments=""), id=event.id, type="function"
+            )
+            return Delta(tool_calls=[begin])
+        return Delta(tool_calls=[DeltaToolCall(event.index, DeltaFunction(arguments=event.text))])
