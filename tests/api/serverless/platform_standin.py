@@ -50,6 +50,7 @@ class Platform:
         self.refusals: list[int] = []  # statuses the next job-takes answer with
         self.post_failures = 0  # how many posts of results or items answer 500
         self.most_at_once = 0
+        self.num_open_takes = 0
         self.keys: set[str | None] = set()
         routes = [
             Route("/job-take/{worker}", self._take),
@@ -110,7 +111,12 @@ class Platform:
         if self.refusals:
             return Response(status_code=self.refusals.pop(0))
         count = int(request.query_params.get("batch_size", "1"))
-        if not await self._held(request, lambda: bool(self.waiting)):
+        self.num_open_takes += 1
+        try:
+            has_jobs = await self._held(request, lambda: bool(self.waiting))
+        finally:
+            self.num_open_takes -= 1
+        if not has_jobs:
             return Response(status_code=204)
         jobs, self.waiting = self.waiting[:count], self.waiting[count:]
         self.taken += [job["id"] for job in jobs]

@@ -36,9 +36,7 @@ def test_a_hundred_outputs(growth, expected):
     assert sizes(growth, 100) == expected
 
 
-@given(
-    st.integers(1, 60), st.integers(0, 60), st.floats(0, 5, allow_nan=False), st.integers(0, 300)
-)
+@given(st.integers(1, 60), st.integers(0, 60), st.floats(0, 5, allow_nan=False), st.integers(0, 300))
 def test_no_output_is_lost_and_sizes_never_shrink_nor_pass_the_most(most, least, factor, num_outputs):
     growth = BatchGrowth(most, least, factor)
     found = sizes(growth, num_outputs)
