@@ -1,0 +1,124 @@
+"""`quire worker` on the command line, and the load-balancer mode of a real one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+
+import pytest
+from tests.api.serverless.worker_process import WorkerProcess, free_port
+
+from quire.api.cli import main
+from quire.api.serverless import platform
+from quire.api.serverless.command import read_words, worker
+from quire.base.errors import ConfigError
+
+
+def test_words_are_sorted_by_who_reads_them():
+    words = read_words(
+        ["--mode", "queue", "--rp_log_level", "WARN", "--rp_serve_api", "--seed", "1", "--test={}", "--show"]
+    )
+    assert (words.mode, words.test, words.is_show) == ("queue", "{}", True)
+    assert words.sdk == ["--rp_log_level", "WARN", "--rp_serve_api"]
+    assert words.serve == ["--seed", "1"]
+
+
+@pytest.mark.parametrize("arguments", [["--mode"], ["--mode", "x"], ["--test"]])
+def test_a_word_without_its_value_is_named(arguments):
+    with pytest.raises(ConfigError, match=arguments[0]):
+        read_words(arguments)
+
+
+def test_show_prints_the_command_line_and_the_notes(capsys):
+    assert worker(["--show", "--block-size", "32"], {"SEED": "3", "SWAP_SPACE": "4"}) == 0
+    first, note = capsys.readouterr().out.splitlines()
+    assert first == "quire serve --seed=3 --block-size 32"
+    assert note.startswith("SWAP_SPACE=4 has no effect")
+
+
+def test_a_refusal_is_one_sentence_and_exit_code_two(capsys, monkeypatch):
+    monkeypatch.setenv("TENSOR_PARALLEL_SIZE", "8")
+    assert main(["worker", "--show"]) == 2
+    message = capsys.readouterr().err
+    assert message.startswith("quire: TENSOR_PARALLEL_SIZE=8 is refused: ")
+    assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("word", ["--help", "-h"])
+def test_help(capsys, word):
+    assert main(["worker", word]) == 0
+    assert "usage: quire worker" in capsys.readouterr().out
+
+
+def test_without_the_sdk_there_is_a_line_that_installs_it(monkeypatch):
+    monkeypatch.setattr(platform.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setenv("RUNPOD_WEBHOOK_GET_JOB", "http://127.0.0.1:1/job-take/x")
+    with pytest.raises(ConfigError, match=r"pip install 'quire\[worker\]'"):
+        worker([], {})
+
+
+def test_without_a_platform_or_a_job_the_start_says_what_to_do(monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("RUNPOD_WEBHOOK_GET_JOB", raising=False)
+    with pytest.raises(ConfigError, match="--test"):
+        worker([], {})
+    (tmp_path / "test_input.json").write_text("[]")
+    with pytest.raises(ConfigError, match="needs an object with an input"):
+        worker([], {})
+
+
+def test_the_door_loads_neither_sdk_nor_torch():
+    code = (
+        "import sys, quire.api.serverless\nsys.exit(bool({'torch', 'runpod', 'aiohttp'} & set(sys.modules)))"
+    )
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def get(port: int, path: str, body: object = None) -> tuple[int, bytes]:
+    data = None if body is None else json.dumps(body).encode()
+    request = urllib.request.Request(
+        f"http://127.0.0.1:{port}{path}", data=data, headers={"Content-Type": "application/json"}
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=20) as reply:
+            return reply.status, reply.read()
+    except urllib.error.HTTPError as error:
+        with error:
+            return error.code, error.read()
+    except (urllib.error.URLError, ConnectionError):
+        return 0, b""
+
+
+@pytest.mark.parametrize("has_health_port", [True, False])
+def test_ping_answers_204_while_loading_and_200_when_ready(tmp_path, has_health_port):
+    port = free_port()
+    health_port = free_port() if has_health_port else port
+    environ = {"WORKER_MODE": "load-balancer", "PORT": str(port)}
+    if has_health_port:
+        environ["PORT_HEALTH"] = str(health_port)
+    running = WorkerProcess(tmp_path, environ)
+    try:
+        seen: list[int] = []
+        deadline_s = time.monotonic() + 60
+        while seen[-1:] != [200]:
+            assert time.monotonic() < deadline_s, running.text()
+            status, _ = get(health_port, "/ping")
+            if status == 204 and 204 not in seen:
+                loading = get(port, "/v1/models")
+                assert loading[0] in (503, 200)  # 200: it became ready in between
+            seen.append(status)
+        assert set(seen) <= {0, 204, 200}
+        assert 204 in seen
+        assert json.loads(get(port, "/v1/models")[1])["data"][0]["id"] == "quire-folio"
+        body = {"prompt": "Once", "max_tokens": 8, "stream": True}
+        status, stream = get(port, "/v1/completions", body)
+        assert status == 200
+        assert stream.endswith(b"data: [DONE]\n\n")
+        assert running.stop() == 0, running.text()
+        assert running.server_pids() == []
+    finally:
+        running.stop()
