@@ -12,6 +12,7 @@ from quire.api.startup import prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
+from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
 from quire.text.session import OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
@@ -20,6 +21,7 @@ from quire.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+QUIET_LOADING_S = 1.5  # loading that takes longer shows its progress
 DEFAULT_MAX_TOKENS = 16  # SamplingParams' own default, as users of `LLM` expect it
 Prompt = str | list[int] | dict[str, Any]
 Message = dict[str, Any]
@@ -36,7 +38,9 @@ class LLM:
         startup = prepare_startup(Asked.from_keywords({"model": model, **settings}))
         self.config = startup.resolution.engine
         server = startup.resolution.server
-        self._client = InProcessClient(self.config)
+        weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
+        self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
+        weights.finish()
         self._session = Session(
             None,  # this class steps the engine itself
             self.config,
@@ -160,10 +164,10 @@ class LLM:
                 num_tokens += len(event.token_ids)
                 stream = streams[event.request_id]
                 output = stream.apply(event)
+                for index in stream.take_aborts():
+                    self._client.abort(event.request_id, index)
                 if output is not None and output.finished and event.request_id in open_ids:
                     open_ids.remove(event.request_id)
-                    if stream.aborts:
-                        self._client.abort(event.request_id)
                     if bar is not None:
                         bar.set_postfix_str(f"{num_tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tok/s")
                         bar.update()

@@ -20,7 +20,10 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    """Give up a request, or with `index` one sample of it."""
+
     request_id: str
+    index: int | None = None
 
 
 class ForgetPrefixes(msgspec.Struct, frozen=True, tag="forget_prefixes"):

@@ -12,7 +12,8 @@ import torch
 from safetensors.torch import save_file
 
 from quire.base.errors import CheckpointError
-from quire.model.checkpoint import read_card, read_headers, verify_checkpoint
+from quire.model.checkpoint import read_card, verify_checkpoint
+from quire.model.checkpoint.headers import read_headers
 from tests.model.checkpoint.files import FACTS, write_file, write_model
 
 INDEX = "model.safetensors.index.json"
@@ -142,8 +143,17 @@ def test_a_damaged_index(tmp_path: Path, text: str) -> None:
 def test_other_formats_are_refused_by_name(tmp_path: Path, name: str) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "model.safetensors").rename(folder / name)
+    card = read_card(folder, name="m")
+    assert card.weight_bytes == 0  # enough for dummy weights
     with pytest.raises(CheckpointError, match=rf"{name}: .* safetensors files only; convert"):
-        read_card(folder, name="m")
+        verify_checkpoint(card)
+
+
+def test_a_folder_without_weights_is_refused_unless_they_are_dummy(tmp_path: Path) -> None:
+    folder = write_model(tmp_path / "model")
+    (folder / "model.safetensors").unlink()
+    with pytest.raises(CheckpointError, match=r"holds no weights .* --load-format dummy"):
+        verify_checkpoint(read_card(folder, name="m"))
 
 
 def test_a_large_model_is_judged_quickly(tmp_path: Path) -> None:

@@ -81,7 +81,11 @@ def test_empty_and_misshapen_prompts_are_refused(byte_level, prompt):
     refused("prompt", byte_level, prompt)
 
 
-@pytest.mark.parametrize("bad", [-1, 10**4, 2**31, 2**63, 2**70, "1", 1.0, None, True, [1]])
+@pytest.mark.parametrize(
+    "bad",
+    [-1, 10**4, 2**31, 2**63, 2**70, 2**20_000, "1", 1.0, None, True, [1]],
+    ids=lambda value: repr(value)[:20] if value != 2**20_000 else "vast",
+)
 def test_prompt_ids_out_of_vocabulary_are_refused(byte_level, bad):
     assert "token ids from 0 to" in refused("prompt", byte_level, [1, bad, 2])
 
@@ -183,6 +187,10 @@ def test_names_are_bounded(byte_level):
     refused("request_id", byte_level, fields={"request_id": "r" * 129})
     refused("cache_salt", byte_level, fields={"cache_salt": "s" * 129})
     refused("cache_salt", byte_level, fields={"cache_salt": 5})
+    refused("cache_salt", byte_level, fields={"cache_salt": "\ud800"})
+    refused("stop", byte_level, stop="\ud800")
+    for priority in (2**31 + 1, -(2**70), "1", 1.5, True):
+        refused("priority", byte_level, fields={"priority": priority})
     assert prepare(byte_level, fields={"request_id": "r" * 128, "cache_salt": "s" * 128})
 
 
@@ -191,6 +199,11 @@ def test_limits_can_be_set(byte_level):
     assert room.prepare_now(FOX, SamplingParams(n=2), request_id="r").sampling.n == 2
     with pytest.raises(InvalidValue, match="n must be at most 2 samples, got 3"):
         room.prepare_now(FOX, SamplingParams(n=3), request_id="r")
+
+
+def test_vast_top_k_is_all_tokens(byte_level):
+    assert prepare(byte_level, top_k=2**70).sampling.top_k == byte_level.vocab_size
+    assert prepare(byte_level, top_k=-1).sampling.top_k == -1
 
 
 def test_logprobs_of_the_whole_vocabulary_where_allowed(byte_level):
@@ -256,9 +269,11 @@ async def test_a_stop_string_aborts_the_engines_request(byte_level):
         [tokens(*byte_level.encode("one stop")), tokens(*byte_level.encode(" two"))], [tokens(1)]
     )
     room = session(byte_level, client)
-    outputs = await collect(room, request_for(room, stop=["stop"]))
-    assert [output.outputs[0].text for output in outputs] == ["one "]
-    assert outputs[-1].finished
+    async with aclosing(room.stream(request_for(room, stop=["stop"]))) as stream:
+        output = await anext(stream)
+        assert client.aborted == ["r"]  # at once, not when the reader comes back
+        assert (output.outputs[0].text, output.finished) == ("one ", True)
+        assert [later async for later in stream] == []
     assert client.aborted == ["r"]
 
 

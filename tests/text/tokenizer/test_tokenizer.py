@@ -102,6 +102,7 @@ def test_truncation_and_padding_of_the_file_are_off(tmp_path):
     backend.enable_padding(length=8)
     tokenizer = Tokenizer.load(save_folder(backend, tmp_path))
     assert tokenizer.decode(tokenizer.encode("The quick brown fox jumps")) == "The quick brown fox jumps"
+    assert len(tokenizer.encode("a")) == 1
 
 
 def test_keeping_the_last_tokens_keeps_what_surrounds_the_text(tmp_path):

@@ -7,8 +7,10 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-MAX_STEPS = 3_000_000  # a fraction of a microsecond each; a round of a loop is one, a string one per 64 characters
-CALL_STEPS = 8
+MAX_STEPS = (
+    3_000_000  # a fraction of a microsecond each; a round of a loop is one, a string one per 64 characters
+)
+CALL_STEPS = 12
 FILTER_STEPS = 4
 MAX_SECONDS = 10.0  # a last resort: steps run out first, except for repeated work on very long strings
 MAX_ITEMS = 2_000_000  # of one nested value, each place counted where it occurs
