@@ -5,11 +5,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from quire.api.serverless import serverless_page
 from quire.base.config import SETTINGS
 from quire.base.config.reference import settings_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-PAGES = {"settings.md": lambda: settings_page(SETTINGS)}
+PAGES = {"settings.md": lambda: settings_page(SETTINGS), "serverless.md": serverless_page}
 
 
 def main() -> int:

@@ -15,6 +15,7 @@ from tests.api.serverless.worker_process import WorkerProcess, free_port
 from quire.api.cli import main
 from quire.api.serverless import platform
 from quire.api.serverless.command import read_words, worker
+from quire.api.serverless.worker_settings import read_settings
 from quire.base.errors import ConfigError
 
 
@@ -38,6 +39,21 @@ def test_show_prints_the_command_line_and_the_notes(capsys):
     first, note = capsys.readouterr().out.splitlines()
     assert first == "quire serve --seed=3 --block-size 32"
     assert note.startswith("SWAP_SPACE=4 has no effect")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environ", "ports"),
+    [
+        ([], {}, ()),
+        (["--rp_serve_api"], {}, (8000,)),
+        (["--rp_serve_api", "--rp_api_port", "9000"], {}, (9000,)),
+        (["--rp_serve_api", "--rp_api_port=9000"], {}, (9000,)),
+        ([], {"RUNPOD_REALTIME_PORT": "9100"}, (9100,)),
+    ],
+)
+def test_the_server_keeps_off_the_port_of_the_sdks_own_api(arguments, environ, ports):
+    assert read_words(arguments).api_ports(environ) == ports
+    assert read_settings({}, "", ports).server_port not in ports
 
 
 def test_a_refusal_is_one_sentence_and_exit_code_two(capsys, monkeypatch):
@@ -100,7 +116,7 @@ def test_ping_answers_204_while_loading_and_200_when_ready(tmp_path, has_health_
     environ = {"WORKER_MODE": "load-balancer", "PORT": str(port)}
     if has_health_port:
         environ["PORT_HEALTH"] = str(health_port)
-    running = WorkerProcess(tmp_path, environ)
+    running = WorkerProcess(tmp_path, environ, "--kv-cache-memory-bytes=64M")
     try:
         seen: list[int] = []
         deadline_s = time.monotonic() + 60

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("runpod", reason="the worker's extra is not installed")
 
+from tests.api.serverless.given_variables import FORM_DEFAULTS, SEED_DEFAULTS
 from tests.api.serverless.platform_standin import Platform
 from tests.api.serverless.worker_process import WorkerProcess
+
+import quire
+from quire.api.serverless.failures import UNHEALTHY
 
 MAX_CONCURRENCY = 3
 LONG = {"max_tokens": 400, "ignore_eos": True}
@@ -32,13 +38,14 @@ def platform() -> Iterator[Platform]:
 
 @pytest.fixture(scope="module")
 def worker(platform, tmp_path_factory) -> Iterator[WorkerProcess]:
-    environ = platform.environ() | {"MAX_CONCURRENCY": str(MAX_CONCURRENCY), "REQUEST_TIMEOUT": "60"}
-    platform.refusals += [204, 400]
+    environ = SEED_DEFAULTS | platform.environ() | {"MAX_CONCURRENCY": str(MAX_CONCURRENCY)}
+    platform.refusals += [204, 400, 429]
     running = WorkerProcess(tmp_path_factory.mktemp("worker"), environ)
     try:
         running.wait_log("quire worker: ready after")
         yield running
         assert running.stop() == 0, running.text()
+        assert running.connections.read_text().count("127.0.0.1") > 10
         assert running.strangers() == []
         assert running.server_pids() == []
     finally:
@@ -182,7 +189,8 @@ def test_sigterm_lets_running_jobs_finish_and_takes_no_others(worker, platform):
 
 def test_a_dead_server_is_replaced_and_no_job_completes_by_halves(platform, tmp_path):
     platform.taken.clear()
-    running = WorkerProcess(tmp_path, platform.environ())
+    model = shutil.copytree(Path(quire.__file__).parent / "assets" / "folio", tmp_path / "model")
+    running = WorkerProcess(tmp_path, FORM_DEFAULTS | platform.environ() | {"MODEL_NAME": str(model)})
     try:
         running.wait_log("quire worker: ready after")
         streamed = platform.submit("x1", {"prompt": "x", "stream": True, "sampling_params": LONG})
@@ -197,6 +205,15 @@ def test_a_dead_server_is_replaced_and_no_job_completes_by_halves(platform, tmp_
         assert platform.finished(whole).state == "COMPLETED"  # nothing of it had been sent: asked again
         assert whole.items[0]["usage"]["output"] == LONG["max_tokens"]
         assert running.server_pids() != [server]
-        assert running.stop() == 0, running.text()
+        # now it cannot come back: the job under way fails, none is taken any more, the worker ends
+        last = platform.submit("x3", {"prompt": "x", "sampling_params": ENDLESS})
+        while "x3" not in platform.taken:
+            assert time.monotonic() < deadline_s + 60
+            time.sleep(0.005)
+        shutil.rmtree(model)
+        os.kill(running.server_pids()[0], signal.SIGKILL)
+        assert running.process.wait(60) == 1, running.text()
+        assert last.state == "FAILED"
+        assert json.loads(last.result["error"])["message"] == UNHEALTHY
     finally:
         running.stop()

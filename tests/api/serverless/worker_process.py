@@ -48,7 +48,7 @@ class WorkerProcess:
         source = str(Path(quire.__file__).parents[1])
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "quire", "worker", "--kv-cache-memory-bytes", "64M", *words],
+                [sys.executable, "-m", "quire", "worker", *words],
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 stdin=subprocess.DEVNULL,

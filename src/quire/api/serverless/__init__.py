@@ -2,6 +2,6 @@
 
 from quire.api.serverless.command import worker
 from quire.api.serverless.mapping import ServerPlan, plan_server
-from quire.api.serverless.reference import serverless_table
+from quire.api.serverless.reference import serverless_page
 
-__all__ = ["ServerPlan", "plan_server", "serverless_table", "worker"]
+__all__ = ["ServerPlan", "plan_server", "serverless_page", "worker"]

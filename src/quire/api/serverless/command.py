@@ -20,7 +20,7 @@ from quire.api.serverless.handler import JobHandler
 from quire.api.serverless.local_server import LocalServer
 from quire.api.serverless.mapping import ServerPlan, plan_server
 from quire.api.serverless.model_files import with_model_files
-from quire.api.serverless.platform import check_sdk, import_sdk, serve_jobs
+from quire.api.serverless.platform import check_packages, import_sdk, serve_jobs
 from quire.api.serverless.upstream import Upstream
 from quire.api.serverless.worker_settings import Compat, Mode, WorkerSettings, read_settings
 from quire.base.config import Asked
@@ -54,6 +54,16 @@ class Words:
     sdk: list[str] = field(default_factory=list)
     serve: list[str] = field(default_factory=list)
 
+    def api_ports(self, environ: Mapping[str, str]) -> tuple[int, ...]:
+        """Where the SDK's local API will listen, if it is asked for: by default on the server's own default port."""
+        if environ.get("RUNPOD_REALTIME_PORT", "").isdigit():
+            return (int(environ["RUNPOD_REALTIME_PORT"]),)
+        if "--rp_serve_api" not in self.sdk:
+            return ()
+        spelled = " ".join(self.sdk).replace("=", " ").split()
+        port = spelled[spelled.index("--rp_api_port") + 1] if "--rp_api_port" in spelled else "8000"
+        return (int(port),) if port.isdigit() else ()
+
 
 def worker(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -> int:
     """Run `quire worker …`; returns the exit code. Raises ConfigError and StartFailed."""
@@ -62,7 +72,7 @@ def worker(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -
         return 0
     words = read_words(arguments)
     environ = with_model_files(os.environ if environ is None else environ)
-    settings = read_settings(environ, words.mode)
+    settings = read_settings(environ, words.mode, words.api_ports(environ))
     plan = plan_server(environ, words.serve)
     asked = Asked.from_arguments(plan.arguments, plan.environ)
     if words.is_show:
@@ -117,8 +127,7 @@ def read_words(arguments: Sequence[str]) -> Words:
 def _work(server: LocalServer, settings: WorkerSettings, words: Words, api_key: str) -> int:
     """The queue mode, or one job of a test."""
     job = _test_job(words)
-    if job is None:
-        check_sdk()
+    check_packages("aiohttp", *(["runpod"] if job is None else []))
     started_s = time.monotonic()
     asyncio.run(_start(server, with_sdk=job is None))
     print(f"quire worker: ready after {time.monotonic() - started_s:.2f} s", flush=True)

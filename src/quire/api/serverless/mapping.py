@@ -17,6 +17,8 @@ from quire.api.serverless.variable import Use, Variable, option
 from quire.base.config import SETTINGS, Setting, Table
 from quire.base.errors import ConfigError
 
+PLATFORM = "cpu"  # what the settings' states are looked up for
+
 # the server must not take these for its own, nor needs what the platform gave the worker
 _KEPT_FROM_SERVER = (
     "VLLM_PORT",
@@ -98,8 +100,12 @@ def _put_option(plan: ServerPlan, variable: Variable, raw: str, table: Table, id
     if setting is None or not setting.has_flag:
         _without_setting(plan, variable, raw, idle)
         return
+    words = option_words(setting, variable.name, raw)
+    if is_refused(setting, raw) and asks_for_nothing(variable, raw):
+        idle.append(f"{variable.name}={raw}")
+        return
     refuse_by_state(setting, variable.name, raw)
-    plan.put(setting, option_words(setting, variable.name, raw), variable.name)
+    plan.put(setting, words, variable.name)
 
 
 def _without_setting(plan: ServerPlan, variable: Variable, raw: str, idle: list[str]) -> None:
@@ -123,14 +129,17 @@ def asks_for_nothing(variable: Variable, raw: str) -> bool:
     return word in variable.idle or ("false" in variable.idle and is_false(word))
 
 
+def is_refused(setting: Setting, raw: str) -> bool:
+    """Whether the server would refuse this value here: the setting's state says so, and it is not the default."""
+    if setting.state_on(PLATFORM).effect.name != "REFUSED":
+        return False
+    return setting.many or bool(setting.kind.read(raw) != setting.default)
+
+
 def refuse_by_state(setting: Setting, name: str, raw: str) -> None:
     """Say by the variable's name what the server would say by the option's."""
-    state = setting.state_on("cpu")
-    if state.effect.name != "REFUSED":
-        return
-    if setting.kind.is_switch and read_switch(name, raw) == setting.default:
-        return
-    raise ConfigError(f"{name}={raw} is refused: {state.reason}", setting=name)
+    if is_refused(setting, raw):
+        raise ConfigError(f"{name}={raw} is refused: {setting.state_on(PLATFORM).reason}", setting=name)
 
 
 def option_words(setting: Setting, name: str, raw: str) -> list[str]:

@@ -21,7 +21,7 @@ from quire.api.serverless.local_server import LocalServer
 from quire.api.serverless.worker_settings import WorkerSettings
 from quire.base.errors import ConfigError
 
-INSTALL_HINT = "quire worker needs the package runpod: pip install 'quire[worker]'"
+INSTALL_HINT = "quire worker needs the package {}: pip install 'quire[worker]'"
 
 # set before the SDK is imported, unless the operator has said otherwise:
 _SDK_DEFAULTS = {
@@ -31,10 +31,11 @@ _SDK_DEFAULTS = {
 }
 
 
-def check_sdk() -> None:
-    """Raises ConfigError with the way to install the SDK where it is missing."""
-    if importlib.util.find_spec("runpod") is None:
-        raise ConfigError(INSTALL_HINT)
+def check_packages(*names: str) -> None:
+    """Raises ConfigError with the way to install the extra where one of its packages is missing."""
+    for name in names:
+        if importlib.util.find_spec(name) is None:
+            raise ConfigError(INSTALL_HINT.format(name))
 
 
 def import_sdk() -> Any:

@@ -1,11 +1,11 @@
-"""The tables of docs/serverless.md, generated from the declared variables and compared with them in a test."""
+"""docs/reference/serverless.md, generated from the declared variables (`make docs`) and compared in a test."""
 
 from __future__ import annotations
 
 from collections import Counter
 
-from quire.api.serverless.mapping import all_variables
-from quire.api.serverless.newer_variables import NEWER_VARIABLES
+from quire.api.serverless.mapping import PLATFORM, all_variables
+from quire.api.serverless.newer_variables import NEWER_VARIABLES, RESERVED
 from quire.api.serverless.seed_variables import SEED_VARIABLES
 from quire.api.serverless.variable import Use, Variable
 from quire.base.config import SETTINGS, Table
@@ -13,7 +13,7 @@ from quire.base.config import SETTINGS, Table
 STATES = ("option", "worker", "carried over", "without effect", "refused")
 
 
-def serverless_table(table: Table = SETTINGS) -> str:
+def serverless_page(table: Table = SETTINGS) -> str:
     """Counts, then one row for each variable: the documented ones, the newer ones, the remaining options."""
     seed = {variable.name for variable in SEED_VARIABLES}
     newer = {variable.name for variable in NEWER_VARIABLES} - seed
@@ -29,7 +29,21 @@ def serverless_table(table: Table = SETTINGS) -> str:
             ),
         ),
     )
-    lines = ["| variables | " + " | ".join(STATES) + " |", "|---" * (len(STATES) + 1) + "|"]
+    lines = [
+        "# Variables of the worker",
+        "",
+        "Generated from the declared variables and the settings table by `make docs`; change those, not this page.",
+        "",
+        "*option*: becomes that option of `quire serve`. *worker*: the worker reads it. *carried over*: an older",
+        "name; what it asks for goes to its successor. *without effect*: taken, and the start says so. *refused*:",
+        "the start ends with the reason.",
+        "",
+        "Not read, because containers hold them for other programs: "
+        + ", ".join(f"`{name}`" for name in sorted(RESERVED))
+        + " (`PORT` only in load-balancer mode).",
+        "",
+    ]
+    lines += ["| variables | " + " | ".join(STATES) + " |", "|---" * (len(STATES) + 1) + "|"]
     for title, members in parts:
         counts = Counter(state_of(variable, table)[0] for variable in members)
         numbers = " | ".join(str(counts[state]) for state in STATES)
@@ -37,7 +51,7 @@ def serverless_table(table: Table = SETTINGS) -> str:
     for title, members in parts:
         lines += [
             "",
-            f"### {title}",
+            f"## {title}",
             "",
             "| variable | default | state | what it does |",
             "|---|---|---|---|",
@@ -59,7 +73,7 @@ def state_of(variable: Variable, table: Table = SETTINGS) -> tuple[str, str]:
             f"; only {' or '.join(f'`{word}`' for word in variable.idle)} is taken" if variable.idle else ""
         )
         return Use.REFUSED.value, f"`quire serve` has no {flag} yet{taken}"
-    state = setting.state_on("cpu")
+    state = setting.state_on(PLATFORM)
     if state.effect.name != "EFFECTIVE":
         return state.effect.value.removesuffix(" here"), f"{flag}: {state.reason}"
     return variable.use.value, f"{flag}" if variable.use is Use.OPTION else variable.doc

@@ -12,6 +12,7 @@ from quire.api.serverless.mapping import (
     asks_for_nothing,
     missing_sentence,
     option_words,
+    refuse_by_state,
 )
 from quire.api.serverless.values import given, is_false, read_integer, read_number, read_object, read_switch
 from quire.api.serverless.variable import Use, Variable
@@ -61,7 +62,9 @@ def carry_over(environ: Mapping[str, str], plan: ServerPlan, table: Table, idle:
         own = _own_object(environ, name) if name in _MERGED else {}
         text = _TEXTS[name](asking, own)
         if text:
-            plan.put(setting, option_words(setting, source, text), source)
+            words = option_words(setting, source, text)
+            refuse_by_state(setting, source, text)
+            plan.put(setting, words, source)
             plan.notes.append(f"{source} became {setting.flag}")
 
 

@@ -51,13 +51,15 @@ class WorkerSettings:
         return {Compat.V2: 100, Compat.V3: None}.get(self.compat, 16)
 
 
-def read_settings(environ: Mapping[str, str], mode: str = "") -> WorkerSettings:
-    """Raises ConfigError naming the variable. `mode` is what the command line says."""
+def read_settings(
+    environ: Mapping[str, str], mode: str = "", taken_ports: tuple[int, ...] = ()
+) -> WorkerSettings:
+    """Raises ConfigError naming the variable. `mode` is the command line's; others listen on `taken_ports`."""
     compat = Compat(_choice(environ, "RUNPOD_COMPAT", [word.value for word in Compat], "auto"))
     chosen = Mode(mode or _choice(environ, "WORKER_MODE", [word.value for word in Mode], "queue"))
     port = _integer(environ, "PORT", 80, 1, 65535) if chosen is Mode.LOAD_BALANCER else 80
     health_port = _integer(environ, "PORT_HEALTH", port, 1, 65535) if chosen is Mode.LOAD_BALANCER else port
-    taken = (port, health_port) if chosen is Mode.LOAD_BALANCER else ()
+    taken = (port, health_port) if chosen is Mode.LOAD_BALANCER else taken_ports
     return WorkerSettings(
         mode=chosen,
         compat=compat,
@@ -88,7 +90,7 @@ def _first_given(environ: Mapping[str, str], *names: str) -> str:
 
 
 def _server_port(environ: Mapping[str, str], taken: tuple[int, ...]) -> int:
-    """VLLM_PORT, or the port of VLLM_BASE_URL; in front of them the ports of the load-balancer mode are taken."""
+    """VLLM_PORT, or the port of VLLM_BASE_URL, or the first from 8000 on that is not taken."""
     url = given(environ, "VLLM_BASE_URL")
     port = given(environ, "VLLM_PORT")
     if url:
@@ -101,7 +103,7 @@ def _server_port(environ: Mapping[str, str], taken: tuple[int, ...]) -> int:
     number = read_integer("VLLM_PORT", port, 1, 65535)
     if number in taken:
         raise ConfigError(
-            f"VLLM_PORT={number} is the port of PORT or PORT_HEALTH; give another", setting="VLLM_PORT"
+            f"VLLM_PORT={number} is taken by the worker itself; give another", setting="VLLM_PORT"
         )
     return number
 

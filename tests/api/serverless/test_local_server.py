@@ -1,0 +1,120 @@
+"""A child process started, watched, restarted and ended. In place of `quire serve`, a script that starts at once."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+import time
+
+import pytest
+from tests.api.serverless.worker_process import free_port
+
+from quire.api.serverless import local_server
+from quire.api.serverless.failures import ServerLost
+from quire.api.serverless.local_server import MAX_RESTARTS, LocalServer, StartFailed
+
+WELL = """\
+import socket, sys
+listener = socket.create_server(("127.0.0.1", int(sys.argv[1])))
+while True:
+    there, _ = listener.accept()
+    there.recv(1000)
+    there.sendall(b"HTTP/1.1 200 OK\\r\\n\\r\\n")
+    there.close()
+"""
+STUBBORN = "import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\n" + WELL
+
+
+def server_of(script: str, *, timeout_s: float = 20.0) -> LocalServer:
+    server = LocalServer([], os.environ, port=free_port(), startup_timeout_s=timeout_s)
+    assert server.command[1:4] == ["-m", "quire", "serve"]
+    assert server.command[-4:-1] == ["--host", "127.0.0.1", "--port"]
+    server.command = [sys.executable, "-S", "-c", script, server.command[-1]]
+    return server
+
+
+async def until(is_so, limit_s: float = 20.0) -> None:
+    deadline_s = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < deadline_s
+        await asyncio.sleep(0.005)
+
+
+async def test_it_starts_and_stops():
+    server = server_of(WELL)
+    await server.start()
+    assert server.is_ready
+    await server.ready()
+    pid = server.pid
+    server.stop()
+    assert not server.is_ready
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    server.stop()
+
+
+@pytest.mark.parametrize(("code", "expected"), [(2, 2), (1, 1), (0, 1), (77, 1)])
+async def test_an_end_before_it_is_ready_is_told_with_its_exit_code(code, expected):
+    with pytest.raises(StartFailed, match=f"exit code {code}") as caught:
+        await server_of(f"raise SystemExit({code})").start()
+    assert caught.value.exit_code == expected
+
+
+async def test_a_start_that_takes_too_long_ends_it():
+    server = server_of("import time\ntime.sleep(60)", timeout_s=0.1)
+    with pytest.raises(StartFailed, match="VLLM_STARTUP_TIMEOUT"):
+        await server.start()
+    assert server.pid is None
+
+
+async def test_it_is_killed_when_it_does_not_end_by_itself(monkeypatch):
+    monkeypatch.setattr(local_server, "STOP_LIMIT_S", 0.05)
+    server = server_of(STUBBORN)
+    await server.start()
+    pid = server.pid
+    server.stop()
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+async def test_it_comes_back_until_it_has_died_too_often(monkeypatch):
+    monkeypatch.setattr(local_server, "WATCH_S", 0.01)
+    server = server_of(WELL)
+    await server.start()
+    server.watch()
+    server.watch()
+    for number in range(MAX_RESTARTS):
+        recovered = asyncio.create_task(server.recovered())
+        await asyncio.sleep(0)
+        os.kill(server.pid, signal.SIGKILL)
+        await recovered
+        assert server.generation == number + 2
+    os.kill(server.pid, signal.SIGKILL)
+    with pytest.raises(ServerLost):
+        await server.recovered()
+    with pytest.raises(ServerLost):
+        await server.ready()
+    assert server.is_lost
+    server.stop()
+
+
+async def test_a_restart_that_fails_is_the_end(monkeypatch):
+    monkeypatch.setattr(local_server, "WATCH_S", 0.01)
+    server = server_of(WELL)
+    await server.start()
+    server.watch()
+    server.command = [sys.executable, "-S", "-c", "raise SystemExit(3)"]
+    os.kill(server.pid, signal.SIGKILL)
+    await until(lambda: server.is_lost)
+    server.stop()
+
+
+async def test_a_server_that_only_dropped_a_job_is_well_again(monkeypatch):
+    monkeypatch.setattr(local_server, "SETTLE_S", 0.02)
+    server = server_of(WELL)
+    await server.start()
+    await server.recovered()
+    assert server.generation == 1
+    server.stop()
