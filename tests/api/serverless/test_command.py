@@ -64,6 +64,12 @@ def test_a_refusal_is_one_sentence_and_exit_code_two(capsys, monkeypatch):
     assert message.count("\n") == 1
 
 
+@pytest.mark.parametrize("words", [["--uds", "/tmp/x"], ["--ssl-certfile", "x"]])
+def test_options_may_not_move_the_server_out_of_reach(words):
+    with pytest.raises(ConfigError, match=f"{words[0]} is refused"):
+        worker(["--show", *words], {})
+
+
 @pytest.mark.parametrize("word", ["--help", "-h"])
 def test_help(capsys, word):
     assert main(["worker", word]) == 0
@@ -109,13 +115,9 @@ def get(port: int, path: str, body: object = None) -> tuple[int, bytes]:
         return 0, b""
 
 
-@pytest.mark.parametrize("has_health_port", [True, False])
-def test_ping_answers_204_while_loading_and_200_when_ready(tmp_path, has_health_port):
-    port = free_port()
-    health_port = free_port() if has_health_port else port
+def test_a_real_load_balanced_worker_from_loading_to_its_end(tmp_path):
+    port = health_port = free_port()
     environ = {"WORKER_MODE": "load-balancer", "PORT": str(port)}
-    if has_health_port:
-        environ["PORT_HEALTH"] = str(health_port)
     running = WorkerProcess(tmp_path, environ, "--kv-cache-memory-bytes=64M")
     try:
         seen: list[int] = []

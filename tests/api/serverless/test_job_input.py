@@ -88,6 +88,7 @@ def test_use_openai_format_was_never_read():
         ({"route": "@evil.example/x"}, "Invalid route"),
         ({"prompt": "x", "max_tokens": 5}, "sampling_params"),
         ({"prompt": "x", "max_batchsize": 5}, "did you mean max_batch_size"),
+        ({"prompt": ["x", "y"]}, "prompt must be text"),
         ({"prompt": "x", "sampling_params": [1]}, "sampling_params must be an object"),
         ({"prompt": "x", "sampling_params": {"prompt": "y"}}, "prompt does not belong"),
         ({"prompt": "x", "stream": "yes"}, "stream must be true or false"),

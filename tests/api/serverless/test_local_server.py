@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 from tests.api.serverless.worker_process import free_port
@@ -77,6 +79,33 @@ async def test_it_is_killed_when_it_does_not_end_by_itself(monkeypatch):
     server.stop()
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_it_ends_with_the_worker_even_if_that_is_killed():
+    port = free_port()
+    code = (
+        "import asyncio, os, signal, sys\n"
+        "from quire.api.serverless.local_server import LocalServer\n"
+        f"server = LocalServer([], os.environ, port={port}, startup_timeout_s=20)\n"
+        f"server.command = [sys.executable, '-S', '-c', {WELL!r}, '{port}']\n"
+        "asyncio.run(server.start())\n"
+        "print(server.pid, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    pid = int(ended.stdout)
+    deadline_s = time.monotonic() + 20
+    while is_running(pid):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.005)
+
+
+def is_running(pid: int) -> bool:
+    """Whether a process lives; one that nobody waited for yet does not."""
+    try:
+        return ") Z " not in Path(f"/proc/{pid}/stat").read_text()
+    except OSError:
+        return False
 
 
 async def test_it_comes_back_until_it_has_died_too_often(monkeypatch):

@@ -23,7 +23,7 @@ from quire.api.serverless.model_files import with_model_files
 from quire.api.serverless.platform import check_packages, import_sdk, serve_jobs
 from quire.api.serverless.upstream import Upstream
 from quire.api.serverless.worker_settings import Compat, Mode, WorkerSettings, read_settings
-from quire.base.config import Asked
+from quire.base.config import SETTINGS, Asked
 from quire.base.errors import ConfigError
 
 USAGE = """\
@@ -75,6 +75,7 @@ def worker(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -
     settings = read_settings(environ, words.mode, words.api_ports(environ))
     plan = plan_server(environ, words.serve)
     asked = Asked.from_arguments(plan.arguments, plan.environ)
+    _refuse_other_doors(asked)
     if words.is_show:
         print("\n".join(["quire serve " + " ".join(plan.arguments), *plan.notes]))
         return 0
@@ -93,6 +94,17 @@ def worker(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -
         return _work(server, settings, words, api_keys[0])
     finally:
         server.stop()
+
+
+def _refuse_other_doors(asked: Asked) -> None:
+    """The worker reaches its server over loopback TCP; options and files must not move it elsewhere."""
+    for dest in ("uds", "ssl_certfile", "ssl_keyfile"):
+        if dest in SETTINGS.by_dest and asked[dest]:
+            _, source = asked.origin(dest)
+            raise ConfigError(
+                f"{source} is refused: the worker talks to its server over loopback, without TLS",
+                setting=dest,
+            )
 
 
 def read_words(arguments: Sequence[str]) -> Words:

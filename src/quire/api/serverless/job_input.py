@@ -96,6 +96,8 @@ def _native(fields: Mapping[str, Any], settings: WorkerSettings) -> Call:
         raise JobError(
             f"sampling_params must be an object, got {type(sampling).__name__}", param="sampling_params"
         )
+    if not fields.get("messages") and not isinstance(fields["prompt"], str):
+        raise JobError(f"prompt must be text, got {type(fields['prompt']).__name__}", param="prompt")
     is_chat = bool(fields.get("messages")) or bool(fields.get("apply_chat_template"))
     body = _sampling(sampling, settings, is_chat=is_chat)
     if is_chat:

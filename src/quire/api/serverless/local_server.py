@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ctypes
 import logging
+import signal
 import subprocess
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from quire.api.serverless.failures import ServerLost
 from quire.base.errors import QuireError
@@ -21,6 +23,9 @@ STOP_LIMIT_S = 10.0  # what it gets to end by itself
 MAX_RESTARTS = 3
 RESTART_WINDOW_S = 600.0  # restarts longer ago are forgiven
 SETTLE_S = 5.0  # a server that is alive this long after it dropped a job is well
+
+
+PR_SET_PDEATHSIG = 1  # linux/prctl.h
 
 
 class StartFailed(QuireError):
@@ -57,7 +62,11 @@ class LocalServer:
         """Start it and wait until it takes requests. Raises StartFailed."""
         # a session of its own: Ctrl-C in a terminal must reach the worker first, which drains
         self._process = subprocess.Popen(
-            self.command, env=self._environ, stdin=subprocess.DEVNULL, start_new_session=True
+            self.command,
+            env=self._environ,
+            stdin=subprocess.DEVNULL,
+            start_new_session=True,
+            preexec_fn=_end_with_worker(),
         )
         deadline_s = time.monotonic() + self._startup_timeout_s
         while await self._status("/ready") != 200:
@@ -157,3 +166,15 @@ class LocalServer:
             return 0
         finally:
             writer.close()
+
+
+def _end_with_worker() -> Callable[[], None] | None:
+    """What a new server does first: ask the kernel for SIGTERM should the worker be killed. None where it cannot."""
+    if sys.platform != "linux":
+        return None
+    prctl = ctypes.CDLL(None).prctl  # looked up before the fork, where it is safe
+
+    def ask() -> None:
+        prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return ask
