@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import json
 import subprocess
 import sys
@@ -136,7 +137,13 @@ def test_a_real_load_balanced_worker_from_loading_to_its_end(tmp_path):
         status, stream = get(port, "/v1/completions", body)
         assert status == 200
         assert stream.endswith(b"data: [DONE]\n\n")
-        assert running.stop() == 0, running.text()
+        idle = http.client.HTTPConnection("127.0.0.1", port)
+        idle.request("GET", "/v1/models")
+        assert idle.getresponse().read()
+        assert running.stop(limit_s=15) == 0, (
+            running.text()
+        )  # a client that keeps its connection does not hold it
+        idle.close()
         assert running.server_pids() == []
     finally:
         running.stop()

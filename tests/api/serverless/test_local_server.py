@@ -129,6 +129,19 @@ async def test_it_comes_back_until_it_has_died_too_often(monkeypatch):
     server.stop()
 
 
+async def test_a_drained_server_is_not_started_again(monkeypatch):
+    monkeypatch.setattr(local_server, "WATCH_S", 0.01)
+    server = server_of(WELL)
+    await server.start()
+    server.watch()
+    pid = server.pid
+    server.drain()
+    await until(lambda: not is_running(pid))
+    await server._watch  # it ends by itself
+    assert (server.pid, server.generation, server.is_lost) == (pid, 1, False)
+    server.stop()
+
+
 async def test_a_restart_that_fails_is_the_end(monkeypatch):
     monkeypatch.setattr(local_server, "WATCH_S", 0.01)
     server = server_of(WELL)

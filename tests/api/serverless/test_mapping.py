@@ -238,6 +238,13 @@ def test_the_grammar_backend_is_carried_over_once_there_is_such_a_setting():
     assert word == '--structured-outputs-config={"backend": "lm-format-enforcer"}'
 
 
+@pytest.mark.parametrize("raw", ["image=1,video=0", '{"image": 1, "video": 0}'])
+def test_limits_in_the_older_pairs_are_an_object_once_there_is_such_a_setting(raw):
+    table = with_settings("limit-mm-per-prompt")
+    asked = Asked.from_arguments(plan_server({"LIMIT_MM_PER_PROMPT": raw}, table=table).arguments, {}, table)
+    assert asked["limit_mm_per_prompt"] == {"image": 1, "video": 0}
+
+
 def test_the_server_gets_neither_the_workers_variables_nor_the_platforms():
     environ = {
         "VLLM_PORT": "1",

@@ -16,7 +16,7 @@ from quire.base.errors import ConfigError
 
 HEAD_LIMIT_S = 10.0  # how long a client may take to send its request line
 PIECE_BYTES = 65536
-DRAIN_LIMIT_S = 30.0
+DRAIN_LIMIT_S = 35.0  # a little more than the server gives its own requests
 
 
 class FrontDoor:
@@ -66,9 +66,10 @@ class FrontDoor:
             ) from None
 
     async def _drain(self) -> None:
-        """Connections that carry a request may finish it; idle ones are not told apart, so there is a limit."""
+        """The server finishes what it works on and hangs up on idle connections; each takes ours with it."""
+        self._server.drain()
         if self._open:
-            await asyncio.wait(self._open, timeout=DRAIN_LIMIT_S if self._server.is_ready else 0)
+            await asyncio.wait(self._open, timeout=DRAIN_LIMIT_S)
         for task in self._open:
             task.cancel()
 

@@ -50,6 +50,7 @@ class LocalServer:
         self._process: subprocess.Popen[bytes] | None = None
         self._starts_s: list[float] = []
         self._watch: asyncio.Task[None] | None = None
+        self._is_ending = False
         self.generation = 0
         self.is_ready = False
         self.is_lost = False
@@ -91,6 +92,13 @@ class LocalServer:
         if self._watch is None:
             self._watch = asyncio.get_running_loop().create_task(self._keep_alive(), name="server watch")
 
+    def drain(self) -> None:
+        """Ask it to end when the requests it works on are done; it is not started again."""
+        self._is_ending = True
+        if self._process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                self._process.terminate()
+
     def stop(self) -> None:
         """End it: by SIGTERM, after a while by SIGKILL."""
         self.is_ready = False
@@ -128,8 +136,8 @@ class LocalServer:
         while not self.is_lost:
             await asyncio.sleep(WATCH_S)
             process = self._process
-            if process is None:
-                return  # stopped on purpose
+            if process is None or self._is_ending:
+                return
             code = process.poll()
             if code is not None:
                 self.is_ready = False

@@ -6,6 +6,8 @@ names that were carried over, and last a --config file, which loses against ever
 
 from __future__ import annotations
 
+import json
+import re
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -16,6 +18,8 @@ from quire.api.serverless.values import given, is_false, not_allowed, read_switc
 from quire.api.serverless.variable import Use, Variable, option
 from quire.base.config import SETTINGS, Setting, Table
 from quire.base.errors import ConfigError
+
+_WRITTEN_IN_PAIRS = frozenset({"LIMIT_MM_PER_PROMPT"})  # older worker: image=1,video=0
 
 PLATFORM = "cpu"  # what the settings' states are looked up for
 
@@ -100,12 +104,21 @@ def _put_option(plan: ServerPlan, variable: Variable, raw: str, table: Table, id
     if setting is None or not setting.has_flag:
         _without_setting(plan, variable, raw, idle)
         return
+    if variable.name in _WRITTEN_IN_PAIRS:
+        raw = _pairs_as_json(raw)
     words = option_words(setting, variable.name, raw)
     if is_refused(setting, raw) and asks_for_nothing(variable, raw):
         idle.append(f"{variable.name}={raw}")
         return
     refuse_by_state(setting, variable.name, raw)
     plan.put(setting, words, variable.name)
+
+
+def _pairs_as_json(raw: str) -> str:
+    """image=1,video=0 as a JSON object; anything else as it is."""
+    if not re.fullmatch(r"\w+=\d+(,\w+=\d+)*", raw):
+        return raw
+    return json.dumps({name: int(count) for name, count in re.findall(r"(\w+)=(\d+)", raw)})
 
 
 def _without_setting(plan: ServerPlan, variable: Variable, raw: str, idle: list[str]) -> None:
