@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import os
+import shlex
 import signal
 import sys
 import time
@@ -77,7 +78,7 @@ def worker(arguments: Sequence[str], environ: Mapping[str, str] | None = None) -
     asked = Asked.from_arguments(plan.arguments, plan.environ)
     _refuse_other_doors(asked)
     if words.is_show:
-        print("\n".join(["quire serve " + " ".join(plan.arguments), *plan.notes]))
+        print("\n".join([shlex.join(["quire", "serve", *plan.arguments]), *plan.notes]))
         return 0
     _tell(plan, settings)
     server = LocalServer(

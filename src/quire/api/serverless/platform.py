@@ -13,6 +13,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -22,6 +23,8 @@ from quire.api.serverless.worker_settings import WorkerSettings
 from quire.base.errors import ConfigError
 
 INSTALL_HINT = "quire worker needs the package {}: pip install 'quire[worker]'"
+
+QUEUE_S = 0.05  # ample for the SDK to queue a job that a poll brought
 
 # set before the SDK is imported, unless the operator has said otherwise:
 _SDK_DEFAULTS = {
@@ -79,6 +82,7 @@ class Intake:
         self._server = server
         self._closed = asyncio.Event()
         self._has_begun = False
+        self._num_polls = 0
 
     def guard_polls(self) -> None:
         """Put the gate around the SDK's two long polls. An SDK that is built otherwise works without it."""
@@ -101,14 +105,24 @@ class Intake:
         self._loss_watch = loop.create_task(self._end_when_lost(), name="server loss")
 
     def _chained(
-        self, earlier: Any, loop: asyncio.AbstractEventLoop
+        self, sdk_handler: Any, loop: asyncio.AbstractEventLoop
     ) -> Callable[[int, FrameType | None], None]:
         def on_signal(number: int, frame: FrameType | None) -> None:
-            if callable(earlier):
-                earlier(number, frame)  # the SDK's own: take no more jobs, finish those under way
-            loop.call_soon_threadsafe(self._closed.set)
+            tell_sdk = partial(sdk_handler, number, frame) if callable(sdk_handler) else lambda: None
+            loop.call_soon_threadsafe(self._close, loop, tell_sdk)
 
         return on_signal
+
+    def _close(self, loop: asyncio.AbstractEventLoop, tell_sdk: Callable[[], None]) -> None:
+        self._closing = loop.create_task(self._close_in_order(tell_sdk), name="end of intake")
+
+    async def _close_in_order(self, tell_sdk: Callable[[], None]) -> None:
+        """First end the polls, then tell the SDK: a job that has just come is in its queue before it drains that."""
+        self._closed.set()
+        while self._num_polls:
+            await asyncio.sleep(0)
+        await asyncio.sleep(QUEUE_S)
+        tell_sdk()
 
     async def _end_when_lost(self) -> None:
         while not self._server.is_lost:
@@ -119,12 +133,17 @@ class Intake:
         self, poll: Callable[..., Awaitable[Any]], *, waits_for_server: bool
     ) -> Callable[..., Awaitable[Any]]:
         async def guarded(*arguments: Any) -> Any:
+            if self._closed.is_set():
+                await asyncio.sleep(QUEUE_S)  # the SDK asks again and again until it is told
+                return []
+            self._num_polls += 1
             closed = asyncio.ensure_future(self._closed.wait())
             asking = asyncio.ensure_future(self._ask(poll, arguments, waits_for_server))
             try:
                 await asyncio.wait({closed, asking}, return_when=asyncio.FIRST_COMPLETED)
                 return await asking if asking.done() else []
             finally:
+                self._num_polls -= 1
                 closed.cancel()
                 asking.cancel()
 
