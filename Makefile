@@ -56,7 +56,7 @@ $(VENV)/.serve: requirements/serve.lock pyproject.toml | $(VENV)/.created
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
-$(VENV)/.dev: requirements/dev.lock $(VENV)/.serve
+$(VENV)/.dev: requirements/dev.lock requirements/worker.lock $(VENV)/.serve
 	@echo "Installing what tests and checks need (once, takes a minute or two)"
 	@$(PIP) -r requirements/dev.lock
 	@touch $@

@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
+from quire.api.serverless import serverless_page
 from quire.base.config import SETTINGS
 from quire.base.config.reference import settings_page
 from quire.text.parsers import parsers_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
-PAGES = {"settings.md": lambda: settings_page(SETTINGS), "parsers.md": parsers_page}
+PAGES = {
+    "settings.md": lambda: settings_page(SETTINGS),
+    "parsers.md": parsers_page,
+    "serverless.md": serverless_page,
+}
 
 
 def main() -> int:

@@ -34,6 +34,7 @@ TORCH_FREE = (
     "quire.api.cli",
     "quire.api.startup",
     "quire.api.server",
+    "quire.api.serverless",
     "quire.text.session",
     "quire.text.tokenizer",
     "quire.text.template",

@@ -13,6 +13,7 @@ USAGE = """\
 usage: quire COMMAND [options]
 
   quire serve [MODEL]       serve a model over HTTP with the OpenAI API
+  quire worker              serve as a serverless worker, set up by environment variables
   quire chat                talk to a running server
   quire complete            let a running server continue a text
   quire config show         what the settings come to on this machine, and why
@@ -63,13 +64,19 @@ def _run(words: list[str]) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], int]]:
-    return {"serve": _serve, "chat": _chat, "complete": _complete, "config": _config}
+    return {"serve": _serve, "worker": _worker, "chat": _chat, "complete": _complete, "config": _config}
 
 
 def _serve(words: list[str]) -> int:
     from quire.api.cli.serve import serve
 
     return serve(words)
+
+
+def _worker(words: list[str]) -> int:
+    from quire.api.serverless import worker
+
+    return worker(words)
 
 
 def _chat(words: list[str]) -> int:

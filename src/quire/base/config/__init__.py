@@ -12,7 +12,8 @@ from quire.base.config.resolved import (
     SchedulerConfig,
     ServerConfig,
 )
-from quire.base.config.table import SETTINGS
+from quire.base.config.setting import Setting
+from quire.base.config.table import SETTINGS, Table
 
 __all__ = [
     "DTYPE_BYTES",
@@ -26,5 +27,7 @@ __all__ = [
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",
+    "Setting",
+    "Table",
     "resolve",
 ]

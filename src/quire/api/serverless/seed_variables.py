@@ -1,0 +1,118 @@
+"""The 78 variables of the worker's documentation, in its order: what each one means to this worker."""
+
+from __future__ import annotations
+
+from quire.api.serverless.variable import Variable, idle, option, own, successor
+
+_NO_EXTRA_VOCABULARY = "adapters do not bring tokens of their own any more"
+_NO_POOL = "the tokenizer runs beside the engine in the server's own process"
+_SPECULATIVE = (
+    "part of --speculative-config, which is put together from all SPECULATIVE_* and NGRAM_* variables"
+)
+_REJECTION = "drafts are verified by rejection sampling, which keeps the model's own distribution"
+_PREEMPTION = "a preempted sequence is computed again; nothing is swapped"
+
+SEED_VARIABLES: tuple[Variable, ...] = (
+    option("MODEL_NAME", setting="model", default="facebook/opt-125m", is_alias=True),
+    option("TOKENIZER"),
+    option("SKIP_TOKENIZER_INIT", "false"),
+    option("TOKENIZER_MODE", "auto"),
+    option("TRUST_REMOTE_CODE", "false"),
+    option("DOWNLOAD_DIR"),
+    option("LOAD_FORMAT", "auto"),
+    own("HF_TOKEN", "token for private models; the server reads it from its environment", is_secret=True),
+    option("DTYPE", "auto"),
+    option("KV_CACHE_DTYPE", "auto"),
+    idle("QUANTIZATION_PARAM_PATH", "scales of a quantized KV cache are read from the checkpoint"),
+    option("MAX_MODEL_LEN", zero_is_unset=True),
+    successor(
+        "GUIDED_DECODING_BACKEND",
+        "structured-outputs-config",
+        "the `backend` of --structured-outputs-config",
+        idle=("outlines", "auto"),
+        default="outlines",
+    ),
+    option("DISTRIBUTED_EXECUTOR_BACKEND", "mp", "uni", default="None"),
+    successor(
+        "WORKER_USE_RAY",
+        "distributed-executor-backend",
+        "true is --distributed-executor-backend ray",
+        idle=("0", "false", "no", "off"),
+        default="false",
+    ),
+    option("PIPELINE_PARALLEL_SIZE", "1"),
+    option("TENSOR_PARALLEL_SIZE", "1"),
+    idle("MAX_PARALLEL_LOADING_WORKERS", "weights are mapped, not loaded by several workers"),
+    option("RAY_WORKERS_USE_NSIGHT", "false", if_missing="there are no Ray workers to profile"),
+    option("ENABLE_PREFIX_CACHING", "false"),
+    option("DISABLE_SLIDING_WINDOW", "false"),
+    idle("USE_V2_BLOCK_MANAGER", "there is one block manager", default="false"),
+    idle("NUM_LOOKAHEAD_SLOTS", "room for drafts is planned by the scheduler", default="0"),
+    option("SEED", "0"),
+    option("NUM_GPU_BLOCKS_OVERRIDE"),
+    option("MAX_NUM_BATCHED_TOKENS", zero_is_unset=True),
+    option("MAX_NUM_SEQS", "256"),
+    option("MAX_LOGPROBS", "20"),
+    option(
+        "DISABLE_LOG_STATS", "false", if_missing="no statistics are written to the log; /metrics has them"
+    ),
+    option("QUANTIZATION"),
+    successor("ROPE_SCALING", "hf-overrides", "the `rope_scaling` of --hf-overrides"),
+    successor("ROPE_THETA", "hf-overrides", "the `rope_theta` of --hf-overrides; 0 means unset"),
+    idle("TOKENIZER_POOL_SIZE", _NO_POOL, default="0"),
+    idle("TOKENIZER_POOL_TYPE", _NO_POOL, default="ray"),
+    idle("TOKENIZER_POOL_EXTRA_CONFIG", _NO_POOL),
+    option("ENABLE_LORA", "false"),
+    option("MAX_LORAS", "1"),
+    option("MAX_LORA_RANK", "16"),
+    idle("LORA_EXTRA_VOCAB_SIZE", _NO_EXTRA_VOCABULARY, default="256"),
+    option("LORA_DTYPE", "auto"),
+    idle("LONG_LORA_SCALING_FACTORS", "adapters for longer contexts are not scaled apart any more"),
+    option("MAX_CPU_LORAS"),
+    option("FULLY_SHARDED_LORAS", "false"),
+    idle("SCHEDULER_DELAY_FACTOR", "the next prompt is scheduled at once", default="0.0"),
+    option("ENABLE_CHUNKED_PREFILL", "false"),
+    successor("SPECULATIVE_MODEL", "speculative-config", _SPECULATIVE),
+    successor("NUM_SPECULATIVE_TOKENS", "speculative-config", _SPECULATIVE),
+    successor("SPECULATIVE_DRAFT_TENSOR_PARALLEL_SIZE", "speculative-config", _SPECULATIVE),
+    successor("SPECULATIVE_MAX_MODEL_LEN", "speculative-config", _SPECULATIVE),
+    successor("SPECULATIVE_DISABLE_BY_BATCH_SIZE", "speculative-config", _SPECULATIVE),
+    successor("NGRAM_PROMPT_LOOKUP_MAX", "speculative-config", _SPECULATIVE),
+    successor("NGRAM_PROMPT_LOOKUP_MIN", "speculative-config", _SPECULATIVE),
+    idle("SPEC_DECODING_ACCEPTANCE_METHOD", _REJECTION, default="rejection_sampler"),
+    idle("TYPICAL_ACCEPTANCE_SAMPLER_POSTERIOR_THRESHOLD", _REJECTION),
+    idle("TYPICAL_ACCEPTANCE_SAMPLER_POSTERIOR_ALPHA", _REJECTION),
+    option("MODEL_LOADER_EXTRA_CONFIG", "{}", default="None"),
+    idle("PREEMPTION_MODE", _PREEMPTION),
+    idle("PREEMPTION_CHECK_PERIOD", _PREEMPTION, default="1.0"),
+    idle("PREEMPTION_CPU_CAPACITY", _PREEMPTION, default="2"),
+    successor(
+        "DISABLE_LOGGING_REQUEST",
+        "enable-log-requests",
+        "the opposite of --enable-log-requests",
+        default="false",
+    ),
+    option("MAX_LOG_LEN", if_missing="prompts are never written to the log"),
+    option("TOKENIZER_NAME", setting="tokenizer", is_alias=True),
+    option("TOKENIZER_REVISION"),
+    option("CUSTOM_CHAT_TEMPLATE", setting="chat-template", is_alias=True),
+    option("GPU_MEMORY_UTILIZATION", default="0.95"),
+    option("BLOCK_SIZE", "16"),
+    idle("SWAP_SPACE", _PREEMPTION, default="4"),
+    option("ENFORCE_EAGER", "false", if_missing="nothing is captured or compiled: every step is eager"),
+    idle("MAX_SEQ_LEN_TO_CAPTURE", "graphs are captured by batch size, whatever the context", default="8192"),
+    option("DISABLE_CUSTOM_ALL_REDUCE", "0", "false", if_missing="there is no reduction over devices"),
+    own("DEFAULT_BATCH_SIZE", "most tokens in one item of a native stream", default="50"),
+    own("DEFAULT_MIN_BATCH_SIZE", "tokens in the first item of a stream", default="1"),
+    own("DEFAULT_BATCH_SIZE_GROWTH_FACTOR", "how much larger each further item is", default="3"),
+    own("RAW_OPENAI_OUTPUT", "OpenAI streams as event text (1) or as lists of chunks (0)", default="1"),
+    option("OPENAI_SERVED_MODEL_NAME_OVERRIDE", setting="served-model-name", is_alias=True),
+    successor("OPENAI_RESPONSE_ROLE", "response-role", "--response-role", default="assistant"),
+    own("MAX_CONCURRENCY", "jobs worked on at once (300 with RUNPOD_COMPAT=v1)", default="30"),
+    successor(
+        "DISABLE_LOG_REQUESTS",
+        "enable-log-requests",
+        "the opposite of --enable-log-requests",
+        default="false",
+    ),
+)
