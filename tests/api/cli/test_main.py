@@ -66,7 +66,7 @@ def test_help_of_commands(words, expected, capsys):
         (["serve", "--port", "x"], 2, "quire: --port: 'x' is not allowed; give an integer from 1 to 65535\n"),
         (["serve", "/no/such folder!"], 1, "quire: '/no/such folder!' is neither a folder nor a model id"),
         (["config", "explain", "prot"], 2, "quire: prot is not a setting; the nearest are --port, "),
-        (["config", "shw"], 2, "quire: quire config shw: give show or explain\n"),
+        (["config", "shw"], 2, "quire: quire config shw: give show, explain or coverage\n"),
         (["chat", "--url", "nonsense"], 2, "quire: --url 'nonsense' is not a URL such as "),
         (["chat", "--prompt"], 2, "quire: quire chat: unrecognized arguments: --prompt\n"),
     ],

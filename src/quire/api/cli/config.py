@@ -8,14 +8,16 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from quire.base.config import SETTINGS, Asked, Resolution
+from quire.base.config import SETTINGS, Asked, Effect, Resolution, count_coverage
 from quire.base.errors import ConfigError
 
 USAGE = """\
 usage: quire config show [--json] [MODEL] [serve options]
        quire config explain NAME [MODEL] [serve options]
+       quire config coverage [--json]
 
-show lists every setting with its value here and where that value came from; explain tells all about one.
+show lists every setting with its value here and where that value came from; explain tells all about one;
+coverage counts how many of the documented names act here, and what the others wait for.
 """
 
 
@@ -40,7 +42,34 @@ def config(arguments: Sequence[str]) -> int:
         return _show(words[1:])
     if words[0] == "explain":
         return _explain(words[1:])
-    raise ConfigError(f"quire config {words[0]}: give show or explain")
+    if words[0] == "coverage":
+        return _coverage(words[1:])
+    raise ConfigError(f"quire config {words[0]}: give show, explain or coverage")
+
+
+def _coverage(words: list[str]) -> int:
+    """Counts per kind and state, and the remainder as one number."""
+    if words not in ([], ["--json"]):
+        raise ConfigError("quire config coverage takes nothing but --json")
+    found = count_coverage(SETTINGS, "cpu")
+    if words:
+        counts = {kind: {effect.value: found.of(kind, effect) for effect in Effect} for kind in found.kinds}
+        document = {
+            "platform": found.platform,
+            "names": found.num_names,
+            "remaining": found.num_remaining,
+            "counts": counts,
+            "awaited": dict(sorted(found.awaited.items())),
+        }
+        print(json.dumps(document, indent=2))
+        return 0
+    print(f"{found.platform:<18}" + "".join(f"{effect.value:>22}" for effect in Effect))
+    for kind in found.kinds:
+        print(f"{kind:<18}" + "".join(f"{found.of(kind, effect):>22}" for effect in Effect))
+    print(f"\n{found.num_remaining} of {found.num_names} names wait for a capability still to be built:")
+    for capability, count in found.awaited.most_common():
+        print(f"  {count:>3}  {capability}")
+    return 0
 
 
 def _show(words: list[str]) -> int:

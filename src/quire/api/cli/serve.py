@@ -39,7 +39,10 @@ def _run(resolution: Resolution, clock: StartClock) -> int:
     from quire.engine.client import ProcessClient
 
     signal.signal(signal.SIGTERM, _terminate)  # the server puts its own handler in place
-    client = ProcessClient(resolution.engine)
+    server = resolution.server
+    client = ProcessClient(
+        resolution.engine, socket_folder=server.socket_folder, step_timeout_s=server.step_timeout_s
+    )
     try:
         client.spawn()
         clock.lap("engine spawn")

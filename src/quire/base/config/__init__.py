@@ -2,15 +2,18 @@
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.coverage import count_coverage
 from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
     DTYPE_BYTES,
     CacheConfig,
     Decision,
     EngineConfig,
+    LogConfig,
     SchedulerConfig,
     ServerConfig,
 )
+from quire.base.config.setting import Effect
 from quire.base.config.table import SETTINGS
 
 __all__ = [
@@ -19,10 +22,13 @@ __all__ = [
     "Asked",
     "CacheConfig",
     "Decision",
+    "Effect",
     "EngineConfig",
+    "LogConfig",
     "ModelCard",
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",
+    "count_coverage",
     "resolve",
 ]

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from quire.base.config.kinds import WrongField
 from quire.base.config.setting import Setting
 from quire.base.config.table import SETTINGS, Table, nearest
 from quire.base.errors import ConfigError
@@ -79,6 +80,7 @@ class Asked:
         merged: dict[str, Given] = {}
         for layer in (*layers, strongest):
             merged.update(layer)
+        _check_names_have_a_model(merged)
         unknown = unknown_variables(environ, table)
         strict = merged.get("fail_on_environ_validation")
         if unknown and strict is not None and strict.value:
@@ -99,6 +101,16 @@ class Asked:
         """(origin, source) of a value: ("environment", "VLLM_API_KEY"), ("default", "")."""
         given = self.given.get(dest)
         return ("default", "") if given is None else (given.origin, given.source)
+
+
+def _check_names_have_a_model(merged: Mapping[str, Given]) -> None:
+    """`--served-model-name a org/model` would swallow the model: a list takes every word that follows it."""
+    names = merged.get("served_model_name")
+    if names is not None and names.origin == "flag" and "model" not in merged:
+        raise ConfigError(
+            f"--served-model-name {' '.join(names.value)} names no model: give the model first, before the options",
+            setting="served_model_name",
+        )
 
 
 def read_value(setting: Setting, raw: Any, source: str) -> Any:
@@ -129,6 +141,8 @@ def _items(setting: Setting, raw: Any, source: str) -> list[Any]:
 def _read_one(setting: Setting, raw: Any, source: str) -> Any:
     try:
         return setting.kind.take(raw)
+    except WrongField as problem:
+        raise ConfigError(f"{source}: {problem}", setting=setting.dest) from None
     except ValueError:
         raise ConfigError(_not_allowed(setting, raw, source), setting=setting.dest) from None
 

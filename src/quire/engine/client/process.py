@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 from collections import Counter
 from enum import Enum
 
@@ -17,7 +18,7 @@ import zmq.asyncio
 
 from quire.base import errors
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineDead, EngineFault, InvalidValue
+from quire.base.errors import ConfigError, EngineDead, EngineFault, InvalidValue
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.base.wire import (
     Abort,
@@ -52,7 +53,9 @@ class ProcessClient:
     stays behind however the processes end.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, *, socket_folder: str = "", step_timeout_s: float = 0.0) -> None:
+        """`socket_folder` is where the private folder is made, empty for the system's choice; a step that takes
+        more than `step_timeout_s` seconds (0: any time) counts as the engine's death."""
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
         self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
@@ -61,6 +64,9 @@ class ProcessClient:
         self.failure = ""
         self.ready: Ready | None = None
         self._config = config
+        self._socket_folder = socket_folder or os.environ.get("XDG_RUNTIME_DIR") or None
+        self._step_timeout_s = step_timeout_s
+        self._last_news_s = 0.0
         self._folder = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._context: zmq.asyncio.Context | None = None
@@ -68,6 +74,7 @@ class ProcessClient:
         self._codec = Codec(Upward)
         self._streams: dict[str, EventStream] = {}
         self._reader: asyncio.Task[None] | None = None
+        self._watchdog: asyncio.Task[None] | None = None
         self._became_ready: asyncio.Future[None] | None = None
         self._drained: asyncio.Event | None = None
 
@@ -83,7 +90,14 @@ class ProcessClient:
 
     def spawn(self) -> None:
         """Start the engine process; it begins to import at once. Needs no event loop."""
-        self._folder = tempfile.mkdtemp(prefix="quire-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+        try:
+            self._folder = tempfile.mkdtemp(prefix="quire-", dir=self._socket_folder)
+        except OSError as problem:
+            raise ConfigError(
+                f"VLLM_RPC_BASE_PATH: no folder can be made in {self._socket_folder} ({problem.strerror}); give a "
+                "folder this user may write to",
+                setting="rpc_base_path",
+            ) from None
         command = [sys.executable, "-m", "quire.engine.process", self._address, str(os.getpid())]
         # A group of its own: Ctrl-C in the terminal reaches this process alone, which decides what it means.
         self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL, process_group=0)
@@ -107,6 +121,8 @@ class ProcessClient:
         self._socket.bind(self._address)
         self._reader = loop.create_task(self._read(), name="engine events")
         self._watch_process(loop)
+        if self._step_timeout_s:
+            self._watchdog = loop.create_task(self._watch_steps(), name="step watchdog")
         self._send(Configure(self._config))
         await self._became_ready
 
@@ -121,6 +137,20 @@ class ProcessClient:
 
         loop.add_reader(descriptor, on_exit)
 
+    async def _watch_steps(self) -> None:
+        """Ends an engine that says nothing for too long while it has requests."""
+        while True:
+            await asyncio.sleep(min(self._step_timeout_s / 4, 1.0))
+            silent_s = time.monotonic() - self._last_news_s
+            if self.state is EngineState.READY and self._streams and silent_s > self._step_timeout_s:
+                assert self._process is not None
+                self._die(
+                    f"a step of the engine took more than {self._step_timeout_s:g} s "
+                    "(VLLM_ENGINE_ITERATION_TIMEOUT_S)"
+                )
+                self._process.kill()
+                return
+
     def _on_exit(self) -> None:
         assert self._process is not None
         code = self._process.poll()
@@ -134,6 +164,8 @@ class ProcessClient:
             raise EngineDead(self.failure)
         if request.request_id in self._streams:
             raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
+        if not self._streams:
+            self._last_news_s = time.monotonic()
         stream = EventStream(request.sampling.n)
         self._streams[request.request_id] = stream
         self._send(Submit(request))
@@ -166,6 +198,7 @@ class ProcessClient:
     def _handle(self, message: object) -> None:
         match message:
             case Events(events, stats):
+                self._last_news_s = time.monotonic()
                 if stats.num_steps > self.stats.num_steps:
                     self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
@@ -227,9 +260,10 @@ class ProcessClient:
             self._send(Stop())
         self._die("the server is shutting down")
         await asyncio.to_thread(self.reap)
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
+        tasks = [task for task in (self._reader, self._watchdog) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         if self._socket is not None and self._context is not None:
             self._socket.close()
             self._context.term()

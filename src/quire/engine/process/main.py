@@ -14,6 +14,7 @@ import zmq
 
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
+from quire.base.logs import set_up_logging
 from quire.base.wire import (
     Abort,
     Codec,
@@ -70,6 +71,9 @@ class EngineProcess:
 
         split_s["import torch"] = time.monotonic() - started_s
         config = self._configuration()
+        set_up_logging(config.log)
+        if config.cpu_ids:
+            bind_to(config.cpu_ids)
         from quire.worker.executor import UniprocExecutor
 
         executor = UniprocExecutor(config, self._progress())
@@ -126,6 +130,12 @@ class _Progress:
         if now_s - self._last_s >= PROGRESS_INTERVAL_S or done_bytes == total_bytes:
             self._last_s = now_s
             self._send(done_bytes, total_bytes)
+
+
+def bind_to(cpu_ids: list[int]) -> None:
+    """Keep every thread of this process, and those it will make, to these processors. Linux only."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cpu_ids)
 
 
 def die_with_parent(parent_pid: int) -> None:
