@@ -103,6 +103,11 @@ def test_weights_are_checked_unless_they_are_dummies(tmp_path):
     assert start(folder, "--load-format", "dummy").resolution.engine.load_format == "dummy"
 
 
+def test_what_is_refused_is_refused_before_the_model_is_looked_for():
+    with pytest.raises(ConfigError, match=r"^-tp 2 is refused"):
+        start("/no/such/folder", "-tp", "2")
+
+
 def test_laps_name_the_stages(tmp_path):
     folder = make_folder(tmp_path / "m")
     stages: list[str] = []

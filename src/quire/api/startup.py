@@ -37,6 +37,8 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
 
     `lap` hears the name of each stage when it is over.
     """
+    machine = probe_machine()
+    asked.refuse_by_state(machine.platform)  # before a model is downloaded for nothing
     name = asked["model"] or BUILTIN_MODEL
     redirects = read_redirects(asked["model_redirect_path"])
     folder = _locate(asked, redirects, name, asked["revision"])
@@ -54,7 +56,6 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         source = asked["tokenizer"] or name
         tokenizer_folder = str(_locate(asked, redirects, source, asked["tokenizer_revision"]))
     lap("model files")
-    machine = probe_machine()
     resolution = resolve(asked, card, machine, tokenizer_folder=tokenizer_folder)
     lap("resolve")
     return Startup(folder, machine, resolution)

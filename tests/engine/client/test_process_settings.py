@@ -28,7 +28,7 @@ def processor_seconds(pid: int) -> float:
 
 async def test_bound_to_processors_with_a_socket_where_asked_and_asleep_when_idle(folder, tmp_path):
     processor = min(os.sched_getaffinity(0))
-    config = msgspec.structs.replace(engine_config(folder), cpu_ids=[processor])
+    config = msgspec.structs.replace(engine_config(folder), cpu_ids=[processor], process_name="mine::engine")
     client = ProcessClient(config, socket_folder=str(tmp_path))
     client.spawn()
     assert [path.name[:6] for path in tmp_path.iterdir()] == ["quire-"]
@@ -38,6 +38,7 @@ async def test_bound_to_processors_with_a_socket_where_asked_and_asleep_when_idl
             os.sched_getaffinity(int(task.name)) == {processor}
             for task in Path(f"/proc/{client.pid}/task").iterdir()
         )
+        assert Path(f"/proc/{client.pid}/comm").read_text() == "mine::engine\n"
         await read(client, wish(0, [5, 6, 7]))
         before_s = processor_seconds(client.pid)
         await asyncio.sleep(0.5)
@@ -66,3 +67,16 @@ async def test_a_step_that_takes_too_long_is_the_engines_death(folder):
             await read(client, wish(1, [5, 6, 7]))
     finally:
         await client.shutdown()
+
+
+async def test_garbage_collections_are_logged_where_asked(folder, capfd):
+    for changes, expected in (({}, []), ({"logs_collections": True, "num_logged_types": 2}, ["commonest: "])):
+        client = ProcessClient(msgspec.structs.replace(engine_config(folder), **changes))
+        client.spawn()
+        try:
+            await client.connect()
+        finally:
+            await client.shutdown()
+        lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("INFO collected ")]
+        assert bool(lines) is bool(expected)
+        assert all(word in line for word in expected for line in lines)

@@ -12,11 +12,12 @@ from quire.base.config import SETTINGS, Asked, Effect, Resolution, count_coverag
 from quire.base.errors import ConfigError
 
 USAGE = """\
-usage: quire config show [--json] [MODEL] [serve options]
+usage: quire config show [--json | --all] [MODEL] [serve options]
        quire config explain NAME [MODEL] [serve options]
        quire config coverage [--json]
 
-show lists every setting with its value here and where that value came from; explain tells all about one;
+show lists settings with their value here and where it came from (--all: those that do nothing here as well);
+explain tells all about one;
 coverage counts how many of the documented names act here, and what the others wait for.
 """
 
@@ -73,8 +74,8 @@ def _coverage(words: list[str]) -> int:
 
 
 def _show(words: list[str]) -> int:
-    as_json = "--json" in words
-    lines, resolution = _resolved([word for word in words if word != "--json"])
+    as_json, shows_all = "--json" in words, "--all" in words
+    lines, resolution = _resolved([word for word in words if word not in ("--json", "--all")])
     if as_json:
         document = {
             "settings": [asdict(line) for line in lines],
@@ -82,10 +83,21 @@ def _show(words: list[str]) -> int:
         }
         print(json.dumps(document, indent=2))
         return 0
-    width = max(len(line.name) for line in lines)
-    for line in lines:
+    shown = [line for line in lines if shows_all or line.origin != "default" or _acts_here(line.name)]
+    width = max(len(line.name) for line in shown)
+    for line in shown:
         print(f"{line.name:<{width}}  {_text(line.value)}  ({_origin(line)})")
+    if len(shown) < len(lines):
+        hidden = len(lines) - len(shown)
+        print(
+            f"{hidden} settings that do nothing here are at their defaults; --all lists them", file=sys.stderr
+        )
     return 0
+
+
+def _acts_here(name: str) -> bool:
+    setting = SETTINGS.by_dest[name.replace("-", "_")]
+    return setting.state_on("cpu").effect is Effect.EFFECTIVE
 
 
 def _explain(words: list[str]) -> int:

@@ -191,6 +191,24 @@ def token() -> Kind:
     return Kind("TOKEN", "a token, or no value to use the stored login", lambda given: given, bare="true")
 
 
+def garbage_log() -> Kind:
+    """0 for no log, read as None; 1 for a plain one, read as 0; {"top_objects": n} lists n types, read as n."""
+
+    def read(given: str) -> int | None:
+        if given.strip() in ("0", "1"):
+            return 0 if given.strip() == "1" else None
+        asked = json.loads(given)
+        if (
+            not isinstance(asked, dict)
+            or set(asked) != {"top_objects"}
+            or type(asked["top_objects"]) is not int
+        ):
+            raise ValueError(given)
+        return _within(asked["top_objects"], 1, None)
+
+    return Kind("JSON", """0, 1, or a JSON object such as '{"top_objects": 5}'""", read)
+
+
 def json_fields(name: str, fields: Collection[str], nested: Mapping[str, Collection[str]]) -> Kind:
     """A JSON object with known fields only. Bare numbers may carry a suffix: `{"max_model_len": 4K}`.
 

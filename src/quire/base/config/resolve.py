@@ -15,7 +15,6 @@ from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.precision import choose_dtype
 from quire.base.config.processors import choose_processors
 from quire.base.config.resolved import Decision, EngineConfig, LogConfig, SchedulerConfig, ServerConfig
-from quire.base.config.setting import Effect
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
 
@@ -38,7 +37,7 @@ def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder
 
     `tokenizer_folder` is where `--tokenizer` was found, empty for the model's own.
     """
-    decisions = refuse_by_state(asked, machine.platform)
+    decisions = asked.refuse_by_state(machine.platform)
     dtype, chosen = choose_dtype(asked, card, machine)
     decisions += chosen
     cpu_ids, chosen = choose_processors(asked, machine)
@@ -67,23 +66,11 @@ def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         max_n=asked["max_n_sequences"],
+        process_name=f"{asked['process_name_prefix']}::engine",
+        logs_collections=asked["gc_debug"] is not None,
+        num_logged_types=asked["gc_debug"] or 0,
     )
     return Resolution(engine, _server(asked, card), decisions, memory)
-
-
-def refuse_by_state(asked: Asked, platform: str) -> list[Decision]:
-    """Apply each setting's state on this platform: raise for a refused one, note one without effect."""
-    notes = []
-    for dest, given in asked.given.items():
-        setting = asked.table.by_dest[dest]
-        state = setting.state_of(given.value, platform)
-        if state.effect is Effect.EFFECTIVE or setting.is_shared:
-            continue
-        if state.effect is Effect.REFUSED:
-            shown = f" {given.value}" if setting.value_states and not setting.is_secret else ""
-            raise ConfigError(f"{given.source}{shown} is refused: {state.reason}", setting=dest)
-        notes.append(Decision(setting.name, "without effect here", state.reason, ""))
-    return notes
 
 
 def _log(asked: Asked) -> LogConfig:

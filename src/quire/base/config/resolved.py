@@ -73,6 +73,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
     read_strategy: Literal["lazy", "eager"] = "lazy"
     max_n: int = 1024  # samples one request may ask for
+    process_name: str = "quire::engine"  # of the engine process, where it has one to itself
+    logs_collections: bool = False
+    num_logged_types: int = 0  # commonest types of objects in those lines
 
     @property
     def text_folder(self) -> str:

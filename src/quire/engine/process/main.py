@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -30,9 +31,10 @@ from quire.base.wire import (
     Upward,
 )
 from quire.engine.core import EngineCore
+from quire.engine.process.garbage import log_collections
 
 logger = logging.getLogger(__name__)
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 PROGRESS_INTERVAL_S = 0.1
 
 
@@ -72,6 +74,9 @@ class EngineProcess:
         split_s["import torch"] = time.monotonic() - started_s
         config = self._configuration()
         set_up_logging(config.log)
+        name_process(config.process_name)
+        if config.logs_collections:
+            log_collections(config.num_logged_types)
         if config.cpu_ids:
             bind_to(config.cpu_ids)
         from quire.worker.executor import UniprocExecutor
@@ -130,6 +135,12 @@ class _Progress:
         if now_s - self._last_s >= PROGRESS_INTERVAL_S or done_bytes == total_bytes:
             self._last_s = now_s
             self._send(done_bytes, total_bytes)
+
+
+def name_process(name: str) -> None:
+    """What ps and top call this process; the kernel keeps 15 bytes. Linux only; a no-op elsewhere."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
 
 
 def bind_to(cpu_ids: list[int]) -> None:
