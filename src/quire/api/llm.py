@@ -12,6 +12,7 @@ from quire.api.startup import prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
+from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
 from quire.text.session import OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
@@ -20,6 +21,7 @@ from quire.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+QUIET_LOADING_S = 1.5  # loading that takes longer shows its progress
 DEFAULT_MAX_TOKENS = 16  # SamplingParams' own default, as users of `LLM` expect it
 Prompt = str | list[int] | dict[str, Any]
 Message = dict[str, Any]
@@ -36,7 +38,9 @@ class LLM:
         startup = prepare_startup(Asked.from_keywords({"model": model, **settings}))
         self.config = startup.resolution.engine
         server = startup.resolution.server
-        self._client = InProcessClient(self.config)
+        weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
+        self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
+        weights.finish()
         self._session = Session(
             None,  # this class steps the engine itself
             self.config,

@@ -141,7 +141,7 @@ class ScriptedEngine:
     async def connect(self) -> None:
         self.state = EngineState.READY
 
-    async def shutdown(self, drain_s: float = 0.0) -> None:
+    async def shutdown(self) -> None:
         self.num_shutdowns += 1
         if self.state is not EngineState.DEAD:
             self.die("the server is shutting down")

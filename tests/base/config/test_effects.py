@@ -152,7 +152,7 @@ SHOWN_ELSEWHERE = {
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",
     "rpc-base-path": "tests/engine/client/test_process_settings.py",
-    "engine-iteration-timeout-s": "tests/engine/client/test_process_settings.py",
+    "execute-model-timeout-seconds": "tests/engine/client/test_process_settings.py",
 }
 
 

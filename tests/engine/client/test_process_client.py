@@ -1,4 +1,4 @@
-"""The engine process through its client: same events as in-process, aborts, death noticed, nothing left behind."""
+"""The engine process through its client: same events as in-process, aborts, streams that outlive the process."""
 
 from __future__ import annotations
 
@@ -96,14 +96,60 @@ async def test_an_idle_engine_uses_no_cpu(client):
     assert cpu_ticks() - before <= 1
 
 
-async def test_a_killed_engine_fails_its_streams_and_later_requests(client):
+async def undisturbed(client: ProcessClient, requests: list[EngineRequest]) -> list[list[tuple]]:
+    return [spoken(await read(client, request)) for request in requests]
+
+
+def spoken(events: list[TokenEvent]) -> list[tuple]:
+    """Per sample: all its tokens, their log-probabilities, and why it ended."""
+    streams: dict[int, tuple[list, list]] = {}
+    reasons = {}
+    for event in events:
+        tokens, logprobs = streams.setdefault(event.index, ([], []))
+        tokens += event.token_ids
+        logprobs += event.logprobs or []
+        if event.finish_reason is not None:
+            assert event.index not in reasons, "a sample ended twice"
+            reasons[event.index] = event.finish_reason
+    return [(index, *streams[index], reasons[index]) for index in sorted(streams)]
+
+
+async def test_streams_of_a_killed_engine_go_on_as_if_nothing_had_happened(client):
+    prompts = random_prompts((3, 18, 40, 70))
+    requests = [
+        wish(n, prompt, n=1 + n % 2, temperature=0.9 * (n % 3), max_tokens=60, repetition_penalty=1.1)
+        for n, prompt in enumerate(prompts)
+    ]
+    expected = await undisturbed(client, requests)
+    for restarts in (1, 2):
+        reading = [asyncio.create_task(read(client, request)) for request in requests]
+        while client.stats.num_steps < 20 * restarts or client.num_streams < len(requests):
+            await asyncio.sleep(0.002)
+        os.kill(client.pid, signal.SIGKILL)
+        assert [spoken(events) for events in await asyncio.gather(*reading)] == expected
+        assert client.num_restarts == restarts
+    assert client.stats.num_blocks_used == 0 and client.num_streams == 0
+
+
+async def test_an_abort_the_dead_engine_did_not_hear_still_ends_the_stream(client):
     stream = client.submit(wish(0, [5, 6, 7], max_tokens=400))
     await anext(stream)
     os.kill(client.pid, signal.SIGKILL)
-    with pytest.raises(EngineDead, match="unexpectedly"):
+    client.abort("0")
+    assert [event async for events in stream for event in events][-1].finish_reason == "abort"
+    assert len(await read(client, wish(1, [5], max_tokens=3))) == 3
+
+
+async def test_an_engine_that_keeps_dying_is_given_up_loudly(client):
+    stream = client.submit(wish(0, [5, 6, 7], max_tokens=400))
+    for _ in range(3):
+        pid = client.pid
+        os.kill(pid, signal.SIGKILL)
+        while client.pid == pid and client.state is not EngineState.DEAD:
+            await asyncio.sleep(0.01)
+    with pytest.raises(EngineDead, match="3 times within 60 s"):
         async for _ in stream:
             pass
-    assert client.state is EngineState.DEAD
     with pytest.raises(EngineDead):
         client.submit(wish(1, [5]))
 

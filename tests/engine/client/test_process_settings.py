@@ -54,8 +54,22 @@ def test_a_folder_that_is_not_there_is_one_sentence(folder, tmp_path):
         client.spawn()
 
 
-async def test_a_step_that_takes_too_long_is_the_engines_death(folder):
+async def test_an_engine_whose_step_takes_too_long_is_replaced(folder):
     client = ProcessClient(engine_config(folder), step_timeout_s=0.5)
+    client.spawn()
+    try:
+        await client.connect()
+        expected = [event.token_ids for event in await read(client, wish(0, [5, 6, 7]))]
+        hung = client.pid
+        os.kill(hung, signal.SIGSTOP)
+        assert [event.token_ids for event in await read(client, wish(0, [5, 6, 7]))] == expected
+        assert client.num_restarts == 1 and client.pid != hung
+    finally:
+        await client.shutdown()
+
+
+async def test_a_step_that_takes_too_long_is_the_engines_death(folder):
+    client = ProcessClient(engine_config(folder), step_timeout_s=0.5, max_crashes=1)
     client.spawn()
     try:
         await client.connect()
@@ -63,7 +77,7 @@ async def test_a_step_that_takes_too_long_is_the_engines_death(folder):
         await asyncio.sleep(0.8)
         assert client.state is EngineState.READY  # idle is not slow
         os.kill(client.pid, signal.SIGSTOP)
-        with pytest.raises(EngineDead, match=r"took more than 0.5 s \(VLLM_ENGINE_ITERATION_TIMEOUT_S\)"):
+        with pytest.raises(EngineDead, match=r"took more than 0.5 s \(VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS\)"):
             await read(client, wish(1, [5, 6, 7]))
     finally:
         await client.shutdown()

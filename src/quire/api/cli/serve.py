@@ -36,6 +36,7 @@ def serve(arguments: Sequence[str]) -> int:
 
 def _run(resolution: Resolution, clock: StartClock) -> int:
     """Start the engine process first, so that its imports run beside ours, then the HTTP server."""
+    from quire.api.cli.loading import show_loading
     from quire.engine.client import ProcessClient
 
     signal.signal(signal.SIGTERM, _terminate)  # the server puts its own handler in place
@@ -46,6 +47,7 @@ def _run(resolution: Resolution, clock: StartClock) -> int:
     try:
         client.spawn()
         clock.lap("engine spawn")
+        show_loading(client)
         from quire.api.server import serve_http
 
         clock.lap("server import")

@@ -105,7 +105,7 @@ async def _serve(
         return await _live(service, signals, announce, http)
     finally:
         service.is_draining = True
-        await service.client.shutdown(0.0)
+        await service.client.shutdown()
         await service.wait_idle(FAREWELL_S)
         server.should_exit = True
         await http

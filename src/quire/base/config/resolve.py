@@ -216,7 +216,7 @@ def _server(asked: Asked, card: ModelCard) -> ServerConfig:
         has_dev_routes=asked["server_dev_mode"],
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
-        step_timeout_s=asked["engine_iteration_timeout_s"] or 0,
+        step_timeout_s=asked["execute_model_timeout_seconds"] or 0,
         sampling_defaults=sampling_defaults(asked, card),
         **same_name,
     )

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from quire.base.config import EngineConfig
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
+from quire.engine.client.threads import let_threads_sleep
 
 
 class InProcessClient:
@@ -18,6 +19,7 @@ class InProcessClient:
         *,
         audit_steps: bool = False,
     ) -> None:
+        let_threads_sleep()
         from quire.engine.core import EngineCore
         from quire.worker.executor import UniprocExecutor
 

@@ -74,9 +74,22 @@ class Scheduler:
                 f"{self.kv.capacity_tokens}; lower max_tokens or raise --kv-cache-memory-bytes",
             )
         else:
-            sequence = self._new_sequence(request, sample_index=0, token_ids=list(request.prompt_token_ids))
-            self._by_request[request.request_id] = [sequence]
-            self._waiting.add(sequence)
+            self._by_request[request.request_id] = self._first_sequences(request)
+            for sequence in self._by_request[request.request_id]:
+                self._waiting.add(sequence)
+
+    def _first_sequences(self, request: EngineRequest) -> list[Sequence]:
+        """One sequence that forks after the prompt; of a request taken up again, each sample that goes on."""
+        if not request.emitted:
+            return [self._new_sequence(request, 0, list(request.prompt_token_ids))]
+        family = [
+            self._new_sequence(request, index, [*request.prompt_token_ids, *emitted])
+            for index, emitted in enumerate(request.emitted)
+            if index not in request.ended_samples
+        ]
+        for sequence in family:
+            sequence.has_forked = True
+        return family
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """End a request, or one sample of it. What is not there is ignored: its end may have crossed the abort."""
