@@ -12,6 +12,7 @@ import msgspec
 from quire.base.config import Asked, ModelCard, Resolution, resolve
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine, probe_machine
+from quire.base.plugins import run_plugins
 from quire.model.checkpoint import (
     BUILTIN_MODEL,
     DownloadOptions,
@@ -39,6 +40,7 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
     """
     machine = probe_machine()
     asked.refuse_by_state(machine.platform)  # before a model is downloaded for nothing
+    run_plugins(asked["plugins"])
     name = asked["model"] or BUILTIN_MODEL
     redirects = read_redirects(asked["model_redirect_path"])
     folder = _locate(asked, redirects, name, asked["revision"])

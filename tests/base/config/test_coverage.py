@@ -17,7 +17,8 @@ LINES = [
     for line in (Path(__file__).parent / "names.txt").read_text("utf-8").splitlines()
     if not line.startswith("#")
 ]
-OPTIONS = [words[1:] for words in LINES if words[0] == "option"]
+OPTIONS = [words[1].split() for words in LINES if words[0] == "option"]
+DOCUMENTED = {words[1].split()[0]: words[2] for words in LINES if len(words) > 2}
 VARIABLES = [words[1] for words in LINES if words[0] == "variable"]
 WORKER_VARIABLES = [words[1] for words in LINES if words[0] == "worker"]
 
@@ -67,6 +68,26 @@ def test_defaults_set_as_environment_start_as_if_unset():
     resolution = run(environ=environ)
     assert not [entry for entry in resolution.decisions if entry.choice == "without effect here"]
     assert resolution.engine == run().engine
+
+
+def test_the_documented_defaults_set_as_environment_start():
+    environ = {name: value for name, value in DOCUMENTED.items() if not name.startswith("-")}
+    assert len(environ) > 110
+    notes = [entry for entry in run(environ=environ).decisions if entry.choice == "without effect here"]
+    assert not notes
+
+
+def test_the_documented_defaults_given_as_options_start():
+    words = []
+    for option, value in DOCUMENTED.items():
+        if option.startswith("--") and option != "--model":
+            setting = SETTINGS.by_option[option]
+            if setting.kind.is_switch:
+                words.append(setting.flag if value == "True" else setting.negative_flags[0])
+            else:
+                words += [option, value]
+    assert len(words) > 110
+    assert not [entry for entry in run(words).decisions if entry.choice == "without effect here"]
 
 
 def test_defaults_given_as_options_start_as_if_unset():

@@ -149,6 +149,7 @@ SHOWN_ELSEWHERE = {
     "http-timeout-keep-alive": "tests/api/server/test_lifecycle_settings.py",
     "h11-max-incomplete-event-size": "tests/api/server/test_http_protocol.py",
     "h11-max-header-count": "tests/api/server/test_http_protocol.py",
+    "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",
     "rpc-base-path": "tests/engine/client/test_process_settings.py",

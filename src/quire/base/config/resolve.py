@@ -65,6 +65,7 @@ def resolve(asked: Asked, card: ModelCard, machine: Machine, *, tokenizer_folder
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
+        plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
         process_name=f"{asked['process_name_prefix']}::engine",
         logs_collections=asked["gc_debug"] is not None,
@@ -165,7 +166,7 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
             "are among those; give at most as many",
             setting="max_long_partial_prefills",
         )
-    if most_long and not threshold:
+    if (most_long or 0) > 1 and not threshold:  # 1 is vLLM's default: asking for it asks for nothing
         raise ConfigError(
             "--max-long-partial-prefills needs --long-prefill-token-threshold, which says what is long",
             setting="max_long_partial_prefills",

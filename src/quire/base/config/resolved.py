@@ -72,6 +72,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
     read_strategy: Literal["lazy", "eager"] = "lazy"
+    plugins: list[str] = []  # to run before anything else
     max_n: int = 1024  # samples one request may ask for
     process_name: str = "quire::engine"  # of the engine process, where it has one to itself
     logs_collections: bool = False

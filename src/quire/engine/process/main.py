@@ -16,6 +16,7 @@ import zmq
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
 from quire.base.logs import set_up_logging
+from quire.base.plugins import run_plugins
 from quire.base.wire import (
     Abort,
     Codec,
@@ -74,6 +75,7 @@ class EngineProcess:
         split_s["import torch"] = time.monotonic() - started_s
         config = self._configuration()
         set_up_logging(config.log)
+        run_plugins(config.plugins)
         name_process(config.process_name)
         if config.logs_collections:
             log_collections(config.num_logged_types)

@@ -9,7 +9,6 @@ from quire.base.config.states import (
     NO_COMPILER,
     NO_MOE,
     OTHER_TOKENIZERS,
-    PLUGINS,
     POOLING,
     QUANTIZATION,
     SLEEP,
@@ -196,7 +195,8 @@ IN_SHORT = (
                 "terratorch", "transformers")),
     ROWS.option("override-attention-dtype", kinds.text(), None, gone("the attention kernels follow --dtype"),
                 "Override dtype of attention."),
-    ROWS.option("io-processor-plugin", kinds.text(), None, PLUGINS, "IO-processor plugin to load."),
+    ROWS.option("io-processor-plugin", kinds.text(), None, awaits("input and output processors"),
+                "IO-processor plugin to load."),
     ROWS.option("renderer-num-workers", kinds.integer(1), 1, idle("long texts are tokenised in threads as needed"),
                 "Threads for tokenizing, templating and multimodal preprocessing."),
 )

@@ -12,7 +12,6 @@ from quire.base.config.states import (
     NO_GPU,
     NO_RING_BUFFER,
     NO_S3,
-    PLUGINS,
     PROFILING,
     RESPONSES,
     SLEEPS_ALWAYS,
@@ -69,7 +68,9 @@ SETTINGS = (
     ROWS.variable("VLLM_RPC_TIMEOUT", kinds.integer(0), 10000,
                   gone_idle("no call to the engine waits with a time limit"),
                   "ZMQ client timeout for simple engine calls."),
-    ROWS.variable("VLLM_PLUGINS", kinds.text(), None, PLUGINS, "Filter of plugins to load by name.", many=True),
+    ROWS.variable("VLLM_PLUGINS", kinds.text(), [], {},
+                  "Plugins of installed packages to run in every process, by their names under the entry point group "
+                  "quire.plugins. Others do not run.", many=True),
     ROWS.variable("VLLM_TORCH_PROFILER_DIR", kinds.path(), None, PROFILING,
                   "Enable torch profiler and store traces here (absolute path)."),
     ROWS.variable("VLLM_ALLOW_RUNTIME_LORA_UPDATING", kinds.truth("1", "true"), False, LORA,
