@@ -118,3 +118,11 @@ def test_first_line_comes_before_the_work_and_errors_without_a_stack(tmp_path):
     assert result.stdout == f"Quire {quire.__version__}, serving {tmp_path}\n"
     assert result.stderr.startswith(f"quire: {tmp_path}/config.json")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_logging_file_that_cannot_be_used_stops_before_anything_starts(tmp_path, monkeypatch, capsys):
+    from tests.api.test_startup import make_folder
+
+    monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", str(tmp_path / "none.json"))
+    assert main(["serve", str(make_folder(tmp_path / "m"))]) == 2
+    assert "none.json cannot be used: No such file or directory" in capsys.readouterr().err

@@ -11,6 +11,7 @@ from typing import NoReturn
 from quire.api.cli import report
 from quire.api.cli.clock import StartClock
 from quire.base.config import SETTINGS, Asked, Resolution
+from quire.base.logs import set_up_logging
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -30,6 +31,8 @@ def serve(arguments: Sequence[str]) -> int:
     from quire.api.startup import prepare_startup
 
     resolution = prepare_startup(asked, lap=clock.lap).resolution
+    if resolution.engine.log.path:
+        set_up_logging(resolution.engine.log)  # a file that cannot be used is refused before anything starts
     print("\n".join(report.resolution_lines(resolution)), flush=True)
     return _run(resolution, clock)
 
