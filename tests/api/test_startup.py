@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import socket
 from pathlib import Path
 
 import numpy
@@ -41,8 +42,9 @@ def make_folder(folder: Path, **changes) -> Path:
     return folder
 
 
-def start(*words: object):
-    return prepare_startup(Asked.from_arguments([str(word) for word in words], {}))
+def start(*words: object, **environ: object):
+    variables = {name: str(value) for name, value in environ.items()}
+    return prepare_startup(Asked.from_arguments([str(word) for word in words], variables))
 
 
 def test_model_by_folder(tmp_path):
@@ -101,6 +103,11 @@ def test_weights_are_checked_unless_they_are_dummies(tmp_path):
     assert start(folder, "--load-format", "dummy").resolution.engine.load_format == "dummy"
 
 
+def test_what_is_refused_is_refused_before_the_model_is_looked_for():
+    with pytest.raises(ConfigError, match=r"^-tp 2 is refused"):
+        start("/no/such/folder", "-tp", "2")
+
+
 def test_laps_name_the_stages(tmp_path):
     folder = make_folder(tmp_path / "m")
     stages: list[str] = []
@@ -136,3 +143,61 @@ def test_an_unknown_parser_is_refused_with_the_known_ones(tmp_path):
 
 def test_the_built_in_model_writes_hermes_calls_and_thinks_like_qwen3():
     assert parsers(start().resolution) == ("hermes", "qwen3")
+
+
+def test_config_of_another_folder(tmp_path):
+    folder, other = make_folder(tmp_path / "m"), make_folder(tmp_path / "c", max_position_embeddings=64)
+    resolution = start(folder, "--hf-config-path", other).resolution
+    assert resolution.engine.max_model_len == 64
+    assert resolution.engine.card.folder == str(folder)
+
+
+def test_revision_of_the_tokenizer(tmp_path):
+    repository = tmp_path / "hub" / "models--org--name"
+    for commit in ("aaa", "bbb"):
+        make_folder(repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text("aaa")
+    words = ["org/name", "--download-dir", tmp_path / "hub"]
+    assert start(*words).resolution.engine.text_folder.endswith("aaa")
+    resolution = start(*words, "--tokenizer-revision", "bbb").resolution
+    assert resolution.engine.text_folder.endswith("bbb")
+    assert resolution.engine.card.folder.endswith("aaa")
+
+
+@pytest.mark.parametrize("form", ["json", "columns"])
+def test_names_may_be_redirected_to_folders(tmp_path, form):
+    folder, file = make_folder(tmp_path / "my model"), tmp_path / "redirects"
+    file.write_text(
+        json.dumps({"org/name": str(folder)}) if form == "json" else f"other x\norg/name\t{folder}\n"
+    )
+    startup = start("org/name", VLLM_MODEL_REDIRECT_PATH=file)
+    assert startup.folder == folder
+    assert startup.resolution.server.served_model_names == ["org/name"]
+    file.write_text("one\n")
+    with pytest.raises(
+        ConfigError, match=r"^VLLM_MODEL_REDIRECT_PATH: .*is not understood; give a JSON object"
+    ):
+        start("org/name", VLLM_MODEL_REDIRECT_PATH=file)
+    with pytest.raises(ConfigError, match="cannot be read"):
+        start("org/name", VLLM_MODEL_REDIRECT_PATH=tmp_path / "none")
+
+
+def test_without_sliding_window_the_context_is_no_longer_than_it(tmp_path):
+    folder = make_folder(tmp_path / "m", sliding_window=128)
+    assert start(folder).resolution.engine.max_model_len == 512
+    assert start(folder, "--disable-sliding-window").resolution.engine.max_model_len == 128
+    full = make_folder(tmp_path / "full", sliding_window=None)
+    assert start(full, "--disable-sliding-window").resolution.engine.max_model_len == 512
+
+
+def test_nothing_is_reported_to_anybody(tmp_path, monkeypatch):
+    def refuse(self, address):
+        raise AssertionError(f"connected to {address}")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    for environ in ({}, {"VLLM_NO_USAGE_STATS": "1"}, {"VLLM_DO_NOT_TRACK": "1"}, {"DO_NOT_TRACK": "1"}):
+        notes = start(
+            make_folder(tmp_path / str(len(list(tmp_path.iterdir())))), **environ
+        ).resolution.decisions
+        assert not [note for note in notes if note.choice == "without effect here"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,8 +12,10 @@ import msgspec
 from quire.base.config import Asked, FoundParsers, ModelCard, Resolution, resolve
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine, probe_machine
+from quire.base.plugins import run_plugins
 from quire.model.checkpoint import (
     BUILTIN_MODEL,
+    DownloadOptions,
     locate_model,
     read_card,
     read_generation_config,
@@ -37,19 +40,26 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
 
     `lap` hears the name of each stage when it is over.
     """
+    machine = probe_machine()
+    asked.refuse_by_state(machine.platform)  # before a model is downloaded for nothing
+    run_plugins(asked["plugins"])
     name = asked["model"] or BUILTIN_MODEL
-    folder = locate_model(name, revision=asked["revision"], download_dir=asked["download_dir"])
-    card = read_card(folder, name=name, hf_overrides=asked["hf_overrides"])
+    redirects = read_redirects(asked["model_redirect_path"])
+    folder = _locate(asked, redirects, name, asked["revision"])
+    config_folder = None
+    if asked["hf_config_path"]:
+        config_folder = _locate(asked, redirects, asked["hf_config_path"], None)
+    card = read_card(folder, name=name, hf_overrides=asked["hf_overrides"], config_folder=config_folder)
+    if asked["disable_sliding_window"]:
+        card = within_window(card)
     if asked["load_format"] != "dummy":
         verify_checkpoint(card)
     card = _with_generation_config(card, asked["generation_config"])
     tokenizer_folder = ""
-    if asked["tokenizer"]:
-        tokenizer_folder = str(
-            locate_model(asked["tokenizer"], revision=None, download_dir=asked["download_dir"])
-        )
+    if asked["tokenizer"] or asked["tokenizer_revision"]:
+        source = asked["tokenizer"] or name
+        tokenizer_folder = str(_locate(asked, redirects, source, asked["tokenizer_revision"]))
     lap("model files")
-    machine = probe_machine()
     resolution = resolve(
         asked,
         card,
@@ -59,6 +69,50 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
     )
     lap("resolve")
     return Startup(folder, machine, resolution)
+
+
+def read_redirects(path: str | None) -> dict[str, str]:
+    """Model names and the folders to take instead: a JSON object, or lines of name, blank, folder."""
+    if not path:
+        return {}
+    try:
+        text = Path(path).expanduser().read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as problem:
+        raise ConfigError(
+            f"VLLM_MODEL_REDIRECT_PATH: {path} cannot be read ({problem})", setting="model_redirect_path"
+        ) from None
+    if text.lstrip().startswith("{"):
+        with contextlib.suppress(ValueError, msgspec.ValidationError):
+            return msgspec.json.decode(text, type=dict[str, str])
+    else:
+        pairs = [line.split(None, 1) for line in text.splitlines() if line.strip()]
+        if all(len(pair) == 2 for pair in pairs):
+            return {name: folder.strip() for name, folder in pairs}
+    raise ConfigError(
+        f"VLLM_MODEL_REDIRECT_PATH: {path} is not understood; give a JSON object of names and folders, or lines of "
+        "name, blank, folder",
+        setting="model_redirect_path",
+    )
+
+
+def within_window(card: ModelCard) -> ModelCard:
+    """The card with its context cut to the sliding window, within which windowed and full attention are one."""
+    window = card.hf_config.get("sliding_window")
+    if not isinstance(window, int) or card.hf_config.get("use_sliding_window") is False:
+        return card
+    return msgspec.structs.replace(card, max_model_len=min(card.max_model_len, window))
+
+
+def _locate(asked: Asked, redirects: dict[str, str], name: str, revision: str | None) -> Path:
+    token = asked["hf_token"]
+    options = DownloadOptions(
+        token=True if token == "true" else token,
+        ignore_patterns=tuple(asked["ignore_patterns"]),
+        shows_progress=asked["use_tqdm_on_load"],
+    )
+    return locate_model(
+        redirects.get(name, name), revision=revision, download_dir=asked["download_dir"], download=options
+    )
 
 
 def _with_generation_config(card: ModelCard, source: str) -> ModelCard:

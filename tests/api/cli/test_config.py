@@ -8,7 +8,7 @@ import pytest
 from tests.api.test_startup import make_folder
 
 from quire.api.cli import main
-from quire.base.config import SETTINGS
+from quire.base.config import SETTINGS, Effect, count_coverage
 
 
 @pytest.fixture
@@ -20,7 +20,9 @@ def test_show_lists_every_setting_with_its_origin(folder, capsys, monkeypatch):
     monkeypatch.setenv("QUIRE_SEED", "7")
     assert main(["config", "show", folder, "--port", "9000", "--api-key", "secret"]) == 0
     lines = dict(line.split(maxsplit=1) for line in capsys.readouterr().out.splitlines())
-    assert lines.keys() >= {setting.name for setting in SETTINGS.all}
+    acting = {setting.name for setting in SETTINGS.all if setting.state_on("cpu").effect is Effect.EFFECTIVE}
+    assert lines.keys() >= acting
+    assert "enable-lora" not in lines
     assert lines["port"] == "9000  (flag, --port)"
     assert lines["seed"] == "7  (environment, QUIRE_SEED)"
     assert lines["block-size"] == "16  (default)"
@@ -50,3 +52,21 @@ def test_explain_tells_value_reason_and_what_overrides(name, folder, capsys):
 def test_explain_needs_a_name(capsys):
     assert main(["config", "explain"]) == 2
     assert capsys.readouterr().err == "quire: quire config explain needs the name of a setting\n"
+
+
+def test_show_lists_what_does_nothing_where_asked(folder, capsys):
+    assert main(["config", "show", "--all", folder]) == 0
+    names = {line.split()[0] for line in capsys.readouterr().out.splitlines()}
+    assert names >= {setting.name for setting in SETTINGS.all}
+
+
+def test_coverage_counts_names_by_kind_and_state(capsys):
+    found = count_coverage(SETTINGS, "cpu")
+    assert main(["config", "coverage"]) == 0
+    text = capsys.readouterr().out
+    assert f"{found.num_remaining} of {found.num_names} names wait" in text
+    assert main(["config", "coverage", "--json"]) == 0
+    document = json.loads(capsys.readouterr().out)
+    assert document["remaining"] == found.num_remaining == sum(document["awaited"].values())
+    assert sum(sum(states.values()) for states in document["counts"].values()) == document["names"]
+    assert main(["config", "coverage", "--yaml"]) == 2

@@ -66,7 +66,7 @@ def test_help_of_commands(words, expected, capsys):
         (["serve", "--port", "x"], 2, "quire: --port: 'x' is not allowed; give an integer from 1 to 65535\n"),
         (["serve", "/no/such folder!"], 1, "quire: '/no/such folder!' is neither a folder nor a model id"),
         (["config", "explain", "prot"], 2, "quire: prot is not a setting; the nearest are --port, "),
-        (["config", "shw"], 2, "quire: quire config shw: give show or explain\n"),
+        (["config", "shw"], 2, "quire: quire config shw: give show, explain or coverage\n"),
         (["chat", "--url", "nonsense"], 2, "quire: --url 'nonsense' is not a URL such as "),
         (["chat", "--prompt"], 2, "quire: quire chat: unrecognized arguments: --prompt\n"),
     ],
@@ -118,3 +118,11 @@ def test_first_line_comes_before_the_work_and_errors_without_a_stack(tmp_path):
     assert result.stdout == f"Quire {quire.__version__}, serving {tmp_path}\n"
     assert result.stderr.startswith(f"quire: {tmp_path}/config.json")
     assert result.stderr.count("\n") == 1
+
+
+def test_a_logging_file_that_cannot_be_used_stops_before_anything_starts(tmp_path, monkeypatch, capsys):
+    from tests.api.test_startup import make_folder
+
+    monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", str(tmp_path / "none.json"))
+    assert main(["serve", str(make_folder(tmp_path / "m"))]) == 2
+    assert "none.json cannot be used: No such file or directory" in capsys.readouterr().err

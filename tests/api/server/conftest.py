@@ -91,15 +91,13 @@ async def http(
 class LiveServer:
     """A real uvicorn server on a loopback port, on its own thread and loop."""
 
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, protocol: type = BoundedHttpProtocol) -> None:
         self.service = service
         self.engine: ScriptedEngine = service.client
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(
-            create_app(service), http=BoundedHttpProtocol, lifespan="off", log_level="error"
-        )
+        config = uvicorn.Config(create_app(service), http=protocol, lifespan="off", log_level="error")
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()
@@ -114,12 +112,12 @@ class LiveServer:
 
 
 @pytest.fixture
-def serve() -> Iterator[Callable[[Service], LiveServer]]:
+def serve() -> Iterator[Callable[..., LiveServer]]:
     """Starts live servers, and stops them after the test."""
     servers: list[LiveServer] = []
 
-    def start(service: Service) -> LiveServer:
-        servers.append(LiveServer(service))
+    def start(service: Service, **settings: Any) -> LiveServer:
+        servers.append(LiveServer(service, **settings))
         return servers[-1]
 
     yield start

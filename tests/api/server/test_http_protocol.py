@@ -6,7 +6,9 @@ import socket
 
 import pytest
 
-from quire.api.server.http_protocol import MAX_HEADER_BYTES
+from quire.api.server.http_protocol import BoundedHttpProtocol, http_protocol
+
+MAX_HEADER_BYTES = BoundedHttpProtocol.max_header_bytes
 
 
 def exchange(live, data: bytes) -> bytes:
@@ -48,3 +50,17 @@ def test_large_bodies_and_requests_on_one_connection_do_not_count_as_headers(liv
     one = b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
     reply = exchange(live, (one % len(body) + body) * 3 + head())
     assert reply.count(b" 200 OK") == 4
+
+
+def test_limits_of_ones_own(service, serve):
+    live = serve(service, protocol=http_protocol(max_header_bytes=2048, max_header_count=10))
+    assert b" 200 OK" in exchange(live, head(*["x: y"] * 8))
+    refused = exchange(live, head(*["x: y"] * 9))
+    assert refused.startswith(b"HTTP/1.1 431")
+    assert b"A request may have at most 10 header lines." in refused
+    assert b"at most 2 KiB" in exchange(live, head("x: " + "y" * 50_000))
+    # a refused request's body is nobody's
+    body = (
+        b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n" + b"x: y\r\n" * 20 + b"\r\nhello"
+    )
+    assert exchange(live, body).startswith(b"HTTP/1.1 431")

@@ -42,6 +42,7 @@ def make_machine(**changes) -> Machine:
         "memory_total_bytes": 32 * GIB,
         "memory_available_bytes": 16 * GIB,
         "isa": frozenset({"avx512f", "avx512_bf16"}),
+        "cpu_ids": frozenset(range(8)),
     }
     return Machine(**{**facts, **changes})
 

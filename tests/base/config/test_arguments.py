@@ -61,7 +61,7 @@ def test_disable_options_have_an_enable_twin():
 
 
 def test_lists_take_words_repetitions_and_json():
-    assert ask("--served-model-name", "a", "b")["served_model_name"] == ["a", "b"]
+    assert ask("m", "--served-model-name", "a", "b")["served_model_name"] == ["a", "b"]
     assert ask("--api-key", "a", "--api-key", "b")["api_key"] == ["a", "b"]
     assert ask("--allowed-origins", '["https://a", "https://b"]')["allowed_origins"] == [
         "https://a",
@@ -91,6 +91,54 @@ def test_json_whole_and_by_dotted_keys():
     assert ask("--hf-overrides.rope-theta_x", "1")["hf_overrides"] == {"rope-theta_x": 1}
 
 
+@pytest.mark.parametrize(
+    ("words", "dest", "value"),
+    [
+        (["-tp", "2"], "tensor_parallel_size", 2),
+        (["-tp=2"], "tensor_parallel_size", 2),
+        (["-pp", "2"], "pipeline_parallel_size", 2),
+        (["-dp", "2"], "data_parallel_size", 2),
+        (["-ep"], "enable_expert_parallel", True),
+        (["-q", "awq"], "quantization", "awq"),
+        (["-n", "2", "-r", "1"], "node_rank", 1),
+        (["-O2"], "optimization_level", 2),
+        (["-O=3"], "optimization_level", 3),
+        (["-O", "0"], "optimization_level", 0),
+        (["-cc.mode=3"], "compilation_config", {"mode": 3}),
+        (["-sc.method", "ngram", "-sc.num_speculative_tokens=4"], "speculative_config",
+         {"method": "ngram", "num_speculative_tokens": 4}),
+        (["-ac.backend=FLASH_ATTN"], "attention_config", {"backend": "FLASH_ATTN"}),
+        (["-cc", '{"cudagraph_capture_sizes": [1, 2]}'], "compilation_config", {"cudagraph_capture_sizes": [1, 2]}),
+        (["-sc", '{"max_model_len": 4K, "model": "4K"}'], "speculative_config",
+         {"max_model_len": 4096, "model": "4K"}),
+        (["--hf-token"], "hf_token", "true"),
+        (["--hf-token", "abc"], "hf_token", "abc"),
+        (["--moe-backend", "Deep-GEMM"], "moe_backend", "deep_gemm"),
+        (["--quantization", "None"], "quantization", None),
+        (["--cudagraph-capture-sizes", "1", "2", "4"], "cudagraph_capture_sizes", [1, 2, 4]),
+        (["--max-num-batched-tokens", "2k"], "max_num_batched_tokens", 2000),
+        (["--kv-cache-memory-bytes", "25.6g"], "kv_cache_memory_bytes", 25_600_000_000),
+        (["--disable-custom-all-reduce"], "disable_custom_all_reduce", True),
+        (["--no-disable-custom-all-reduce"], "disable_custom_all_reduce", False),
+        (["--enable-lora"], "enable_lora", True),
+        (["--disable-lora"], "enable_lora", False),
+    ],
+)  # fmt: skip
+def test_documented_spellings(words, dest, value):
+    assert ask(*words)[dest] == value
+
+
+@pytest.mark.parametrize("option", ["--long-prefill-token-threshold", "--block-size", "--seed"])
+def test_suffixes_stand_only_where_they_are_documented(option):
+    with pytest.raises(ConfigError, match=f"^{option}: '4K' is not allowed"):
+        ask(option, "4K")
+
+
+def test_the_option_for_the_model_says_where_the_model_belongs():
+    assert any("the first word after `quire serve`" in warning for warning in ask("--model", "m").warnings)
+    assert not ask("m").warnings
+
+
 def test_last_repetition_counts_with_a_warning():
     asked = ask("--port", "1", "--port", "2", "--hf-overrides.a", "1", "--hf-overrides.a", "2")
     assert (asked["port"], asked["hf_overrides"]) == (2, {"a": 2})
@@ -102,7 +150,20 @@ def test_last_repetition_counts_with_a_warning():
     [
         (["--prot", "80"], r"^--prot is not an option; the nearest are --port, --\S+, --\S+$"),
         (["--max-modellen=3"], r"^--max-modellen is not an option; the nearest are --max-model-len, "),
-        (["--tensor-parallel-size", "2"], r"^--tensor-parallel-size is not an option; the nearest are "),
+        (
+            ["--tensor-parallel-sizes", "2"],
+            r"^--tensor-parallel-sizes is not an option; the nearest are --tensor",
+        ),
+        (["--task", "embed"], r"^--task is not an option; say what the model is for with --runner"),
+        (["--config", "a.yaml", "--config", "b.yaml"], r"^--config is given more than once"),
+        (["--served-model-name", "a", "org/model"], r"^--served-model-name a org/model names no model"),
+        (["-tp", "two"], r"^-tp: 'two' is not allowed; give an integer of at least 1"),
+        (
+            ["--speculative-config", '{"modle": "x"}'],
+            r"'modle' is not a field of SpeculativeConfig.* 'model'$",
+        ),
+        (["-cc.moed=3"], r"^-cc\.moed: 'moed' is not a field of CompilationConfig; the nearest is 'mode'$"),
+        (["-cc.pass_config.x", "1"], r"'x' is not a field of pass_config"),
         (["--port"], r"^--port needs a value"),
         (["--api-key"], r"^--api-key needs at least one value"),
         (["--hf-overrides.a"], r"^--hf-overrides\.a needs a value"),
@@ -124,21 +185,32 @@ def test_what_is_wrong_is_said_in_one_sentence(words, message):
     assert caught.value.exit_code == 2
 
 
+def is_allowed(kind, text: str) -> bool:
+    try:
+        kind.read(text)
+    except ValueError:
+        return False
+    return True
+
+
 def test_every_option_of_the_table_is_read():
     samples = {
         "INTEGER": "3",
         "TOKENS": "64",
         "NUMBER": "0.5",
-        "JSON": '{"temperature": 0.5}',
+        "JSON": "{}",
+        "TOKEN": "x",
         "TEXT": "x",
         "PATH": "x",
     }
     for setting in SETTINGS.all:
-        if not setting.has_flag or setting.name == "config":
+        if not setting.has_flag or setting.name in ("config", "model"):
             continue
         kind = setting.kind
         word = kind.choices[-1] if kind.choices else samples.get(kind.metavar, "")
-        words = [setting.flag] if kind.is_switch else [setting.flag, word]
+        if kind.metavar == "INTEGER":
+            word = next(text for text in ("3", "64", "4096") if is_allowed(kind, text))
+        words = ["m", setting.flag] if kind.is_switch else ["m", setting.flag, word]
         assert ask(*words).origin(setting.dest) == ("flag", setting.flag)
 
 

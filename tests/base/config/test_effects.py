@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from tests.base.config.conftest import GIB, make_card, make_machine
 
@@ -10,7 +12,7 @@ from quire.base.config.setting import Effect
 
 # name → (command line or variables, where it shows, what it must be there)
 EFFECTS = {
-    "served-model-name": (["--served-model-name", "a", "b"], "server.served_model_names", ["a", "b"]),
+    "served-model-name": (["m", "--served-model-name", "a", "b"], "server.served_model_names", ["a", "b"]),
     "dtype": (["--dtype", "half"], "engine.dtype", "float16"),
     "max-model-len": (["--max-model-len", "1K"], "engine.max_model_len", 1024),
     "allow-long-max-model-len": (
@@ -91,6 +93,17 @@ EFFECTS = {
     "ssl-keyfile": (["--ssl-keyfile", "k.pem", "--ssl-certfile", "c.pem"], "server.ssl_keyfile", "k.pem"),
     "ssl-certfile": (["--ssl-certfile", "c.pem"], "server.ssl_certfile", "c.pem"),
     "shutdown-timeout": (["--shutdown-timeout", "5"], "server.shutdown_timeout_s", 5),
+    "performance-mode": (
+        ["--performance-mode", "throughput"],
+        "engine.scheduler.max_num_batched_tokens",
+        4096,
+    ),
+    "cpu-omp-threads-bind": ([{"VLLM_CPU_OMP_THREADS_BIND": "0-2,5"}], "engine.cpu_ids", [0, 1, 2, 5]),
+    "cpu-num-of-reserved-cpu": (
+        [{"VLLM_CPU_NUM_OF_RESERVED_CPU": "3"}],
+        "engine.cpu_ids",
+        [0, 1, 2, 3, 4],
+    ),
 }
 
 # these act on files or on the command itself, before or around resolve
@@ -103,6 +116,51 @@ SHOWN_ELSEWHERE = {
     "config": "tests/base/config/test_file.py",
     "fail-on-environ-validation": "tests/base/config/test_environment.py",
     "log-error-stack": "tests/api/cli/test_main.py",
+    "runner": "tests/base/config/test_coverage.py",
+    "convert": "tests/base/config/test_coverage.py",
+    "tokenizer-mode": "tests/base/config/test_coverage.py",
+    "config-format": "tests/base/config/test_coverage.py",
+    "model-impl": "tests/base/config/test_coverage.py",
+    "kv-cache-dtype": "tests/base/config/test_coverage.py",
+    "no-usage-stats": "tests/api/test_startup.py",
+    "sleep-when-idle": "tests/engine/client/test_process_settings.py",
+    "hf-config-path": "tests/api/test_startup.py",
+    "tokenizer-revision": "tests/api/test_startup.py",
+    "hf-token": "tests/model/checkpoint/test_download.py",
+    "model-redirect-path": "tests/api/test_startup.py",
+    "disable-sliding-window": "tests/api/test_startup.py",
+    "ignore-patterns": "tests/model/checkpoint/test_download.py",
+    "use-tqdm-on-load": "tests/model/checkpoint/test_download.py",
+    "safetensors-load-strategy": "tests/model/loading/test_load.py",
+    "prefix-caching-hash-algo": "tests/engine/kv/test_hashing.py",
+    "max-num-partial-prefills": "tests/engine/scheduler/test_partial.py",
+    "max-long-partial-prefills": "tests/engine/scheduler/test_partial.py",
+    "scheduler-reserve-full-isl": "tests/engine/scheduler/test_partial.py",
+    "scheduler-cls": "tests/engine/core/test_settings.py",
+    "enable-logging-iteration-details": "tests/engine/core/test_settings.py",
+    "stream-interval": "tests/text/session/test_stream.py",
+    "max-n-sequences": "tests/text/session/test_session.py",
+    "configure-logging": "tests/api/server/test_logs.py",
+    "logging-config-path": "tests/api/server/test_logs.py",
+    "logging-level": "tests/api/server/test_logs.py",
+    "logging-prefix": "tests/api/server/test_logs.py",
+    "logging-stream": "tests/api/server/test_logs.py",
+    "disable-access-log-for-endpoints": "tests/api/server/test_logs.py",
+    "disable-log-stats": "tests/api/server/test_lifecycle_settings.py",
+    "log-stats-interval": "tests/api/server/test_lifecycle_settings.py",
+    "log-batchsize-interval": "tests/api/server/test_lifecycle_settings.py",
+    "max-log-len": "tests/api/server/test_lifecycle_settings.py",
+    "keep-alive-on-engine-death": "tests/api/server/test_lifecycle_settings.py",
+    "server-dev-mode": "tests/api/server/test_lifecycle_settings.py",
+    "middleware": "tests/api/server/test_lifecycle_settings.py",
+    "http-timeout-keep-alive": "tests/api/server/test_lifecycle_settings.py",
+    "h11-max-incomplete-event-size": "tests/api/server/test_http_protocol.py",
+    "h11-max-header-count": "tests/api/server/test_http_protocol.py",
+    "plugins": "tests/base/test_plugins.py",
+    "process-name-prefix": "tests/engine/client/test_process_settings.py",
+    "gc-debug": "tests/engine/client/test_process_settings.py",
+    "rpc-base-path": "tests/engine/client/test_process_settings.py",
+    "execute-model-timeout-seconds": "tests/engine/client/test_process_settings.py",
 }
 
 
@@ -127,6 +185,13 @@ def test_setting_has_its_effect(name):
     assert at(resolve_with([]), place) != expected  # or the setting would prove nothing
 
 
+def test_tests_that_show_settings_elsewhere_exist():
+    root = Path(__file__).parents[3]
+    assert not [path for path in set(SHOWN_ELSEWHERE.values()) if not (root / path).exists()]
+
+
 def test_every_effective_setting_is_shown():
-    effective = {s.name for s in SETTINGS.all if s.state_on("cpu").effect is Effect.EFFECTIVE}
+    effective = {
+        s.name for s in SETTINGS.all if s.state_on("cpu").effect is Effect.EFFECTIVE and not s.is_shared
+    }
     assert effective == EFFECTS.keys() | SHOWN_ELSEWHERE.keys()

@@ -140,13 +140,11 @@ def test_tokenizer_folder_is_the_models_unless_given():
 @pytest.mark.parametrize(
     ("state", "outcome"),
     [
-        (State(Effect.REFUSED, "needs a GPU"), "--warp is refused: needs a GPU"),
+        (State(Effect.REFUSED, "needs a GPU"), "--warp 9 is refused: needs a GPU"),
         (State(Effect.WITHOUT_EFFECT, "no warps on CPUs"), "no warps on CPUs"),
     ],
 )
 def test_states_of_a_platform_are_applied(state, outcome):
-    from quire.base.config.resolve import refuse_by_state
-
     warp = Setting(
         name="warp", group="G", kind=kinds.integer(0), default=0, doc="Speed.", states={"cpu": state}
     )
@@ -154,18 +152,16 @@ def test_states_of_a_platform_are_applied(state, outcome):
     asked = Asked.from_arguments(["--warp", "9"], {}, table)
     if state.effect is Effect.REFUSED:
         with pytest.raises(ConfigError, match=outcome):
-            refuse_by_state(asked, "cpu")
+            asked.refuse_by_state("cpu")
     else:
-        assert [note.reason for note in refuse_by_state(asked, "cpu")] == [outcome]
-    assert refuse_by_state(asked, "cuda") == []
-    assert refuse_by_state(Asked.from_arguments(["--warp", "0"], {}, table), "cpu") == []
+        assert [note.reason for note in asked.refuse_by_state("cpu")] == [outcome]
+    assert asked.refuse_by_state("cuda") == []
+    assert Asked.from_arguments(["--warp", "0"], {}, table).refuse_by_state("cpu") == []
 
 
 def test_a_removed_setting_says_since_when_and_what_instead():
     gone = Setting(name="old", group="G", kind=kinds.integer(0), default=0, doc="use --new.", removed="0.33")
-    from quire.base.config.resolve import refuse_by_state
-
-    (note,) = refuse_by_state(Asked.from_arguments(["--old", "1"], {}, Table([gone])), "cpu")
+    (note,) = Asked.from_arguments(["--old", "1"], {}, Table([gone])).refuse_by_state("cpu")
     assert note.reason == "removed in 0.33: use --new."
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from quire.base.errors import CheckpointError
-from quire.model.checkpoint import locate_model, read_card
+from quire.model.checkpoint import DownloadOptions, locate_model, read_card
 from tests.model.checkpoint.files import write_model
 
 COMMIT = "fedcba9876543210fedcba9876543210fedcba98"
@@ -27,6 +27,7 @@ class Hub(http.server.ThreadingHTTPServer):
         self.files = files
         self.sizes: dict[str, int] = {}  # announced instead of the real ones
         self.requests: list[str] = []
+        self.tokens: set[str | None] = set()
 
     @property
     def url(self) -> str:
@@ -48,6 +49,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
     def _answer(self, *, with_body: bool) -> None:
         path = self.path.partition("?")[0]
         self.server.requests.append(path)
+        self.server.tokens.add(self.headers["Authorization"])
         if path.startswith("/api/models/org/model/revision/"):
             revision = path.rpartition("/")[2]
             found = revision in ("main", COMMIT)
@@ -123,6 +125,36 @@ def test_what_serving_needs_is_fetched_once(
     assert _locate(tmp_path / "cache") == folder
     assert _locate(tmp_path / "cache", revision=COMMIT) == folder
     assert len(hub.requests) == asked
+
+
+def test_options_of_a_download(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    options = DownloadOptions(
+        token="hf_secret", ignore_patterns=("*.jinja", "original/**/*"), shows_progress=False
+    )
+    folder = locate_model("org/model", revision=None, download_dir=str(tmp_path / "cache"), download=options)
+    assert not (folder / "chat_template.jinja").exists()
+    assert (folder / "tokenizer.json").exists()
+    assert hub.tokens == {"Bearer hf_secret"}
+    assert "org/model: " not in capfd.readouterr().err
+
+
+def test_options_come_from_the_settings(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from quire.api.startup import prepare_startup
+    from quire.base.config import Asked
+
+    words = [
+        "org/model",
+        "--download-dir",
+        str(tmp_path / "cache"),
+        "--hf-token",
+        "abc",
+        "--no-use-tqdm-on-load",
+    ]
+    asked = Asked.from_arguments([*words, "--ignore-patterns", "*.jinja"], {})
+    prepare_startup(asked)
+    assert hub.tokens == {"Bearer abc"}
+    assert not list((tmp_path / "cache").rglob("*.jinja"))
+    assert "org/model: " not in capfd.readouterr().err
 
 
 def test_an_incomplete_snapshot_is_completed(hub: Hub, tmp_path: Path) -> None:

@@ -42,6 +42,14 @@ def test_a_tensor_in_the_right_dtype_is_not_copied(llama: Path) -> None:
     assert torch.equal(weight, load_file(llama / "model.safetensors")["model.embed_tokens.weight"])
 
 
+@pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mapped files")
+def test_eager_reading_leaves_no_file_mapped(llama: Path) -> None:
+    config = msgspec.structs.replace(engine_config(llama), read_strategy="eager")
+    weight = load_model(config).get_parameter("embedding.weight")
+    assert str(llama) not in Path("/proc/self/maps").read_text()
+    assert torch.equal(weight, load_file(llama / "model.safetensors")["model.embed_tokens.weight"])
+
+
 def test_weights_are_cast_to_the_wanted_dtype(llama: Path) -> None:
     network = load_tiny(llama, dtype="bfloat16")
     assert {parameter.dtype for parameter in network.parameters()} == {torch.bfloat16}

@@ -194,6 +194,17 @@ def test_names_are_bounded(byte_level):
     assert prepare(byte_level, fields={"request_id": "r" * 128, "cache_salt": "s" * 128})
 
 
+def test_the_most_samples_follow_their_setting(byte_level):
+    from quire.base.config import Asked, resolve
+    from tests.base.config.conftest import make_card, make_machine
+
+    asked = Asked.from_arguments([], {"VLLM_MAX_N_SEQUENCES": "3"})
+    room = session(byte_level, max_n=resolve(asked, make_card(), make_machine()).engine.max_n)
+    room.prepare_now("a", SamplingParams(n=3), request_id="r")
+    with pytest.raises(InvalidValue, match=r"^n "):
+        room.prepare_now("a", SamplingParams(n=4), request_id="r")
+
+
 def test_limits_can_be_set(byte_level):
     room = Session(None, engine_config(byte_level), byte_level, None, limits=RequestLimits(max_n=2))
     assert room.prepare_now(FOX, SamplingParams(n=2), request_id="r").sampling.n == 2

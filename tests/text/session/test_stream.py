@@ -8,8 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from quire.base.config import Asked, resolve
 from quire.base.messages import OutputKind, RequestTimes, SamplingParams
 from quire.text.session import Logprob, OutputStream
+from tests.base.config.conftest import make_card, make_machine
 from tests.text.session.requests import engine_request, position, tokens
 
 QUICK = settings(max_examples=80, deadline=None)
@@ -278,3 +280,20 @@ def run(tokenizer, groups, reason, **options):
     assert sum(output.finished for output in told) == 1
     assert told[-1].finished
     return [output.outputs[0] for output in told]
+
+
+@pytest.mark.parametrize(("interval", "sizes"), [(1, [1] * 7), (3, [1, 3, 3]), (4, [1, 4, 2]), (100, [1, 6])])
+def test_deltas_wait_for_the_interval_but_for_the_first_and_the_last(byte_level, interval, sizes):
+    asked = Asked.from_arguments(["--stream-interval", str(interval)], {})
+    server = resolve(asked, make_card(), make_machine()).server
+    request = engine_request(sampling(output_kind=OutputKind.DELTA, logprobs=0))
+    stream = OutputStream(request, byte_level, "prompt", interval_tokens=server.stream_interval_tokens)
+    ids = ids_of(byte_level, "a b c d e f g")[:7]
+    told = []
+    for place, token_id in enumerate(ids):
+        end = {"finish_reason": "length"} if place == len(ids) - 1 else {}
+        output = stream.apply(tokens(token_id, logprobs=[position((token_id, -1.0))], **end))
+        told += [output.outputs[0]] if output else []
+    assert [len(delta.token_ids) for delta in told] == sizes
+    assert [len(delta.logprobs) for delta in told] == sizes
+    assert "".join(delta.text for delta in told) == byte_level.decode(ids)

@@ -8,14 +8,17 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from quire.base.config import SETTINGS, Asked, Resolution
+from quire.base.config import SETTINGS, Asked, Effect, Resolution, count_coverage
 from quire.base.errors import ConfigError
 
 USAGE = """\
-usage: quire config show [--json] [MODEL] [serve options]
+usage: quire config show [--json | --all] [MODEL] [serve options]
        quire config explain NAME [MODEL] [serve options]
+       quire config coverage [--json]
 
-show lists every setting with its value here and where that value came from; explain tells all about one.
+show lists settings with their value here and where it came from (--all: those that do nothing here as well);
+explain tells all about one;
+coverage counts how many of the documented names act here, and what the others wait for.
 """
 
 
@@ -40,12 +43,39 @@ def config(arguments: Sequence[str]) -> int:
         return _show(words[1:])
     if words[0] == "explain":
         return _explain(words[1:])
-    raise ConfigError(f"quire config {words[0]}: give show or explain")
+    if words[0] == "coverage":
+        return _coverage(words[1:])
+    raise ConfigError(f"quire config {words[0]}: give show, explain or coverage")
+
+
+def _coverage(words: list[str]) -> int:
+    """Counts per kind and state, and the remainder as one number."""
+    if words not in ([], ["--json"]):
+        raise ConfigError("quire config coverage takes nothing but --json")
+    found = count_coverage(SETTINGS, "cpu")
+    if words:
+        counts = {kind: {effect.value: found.of(kind, effect) for effect in Effect} for kind in found.kinds}
+        document = {
+            "platform": found.platform,
+            "names": found.num_names,
+            "remaining": found.num_remaining,
+            "counts": counts,
+            "awaited": dict(sorted(found.awaited.items())),
+        }
+        print(json.dumps(document, indent=2))
+        return 0
+    print(f"{found.platform:<18}" + "".join(f"{effect.value:>22}" for effect in Effect))
+    for kind in found.kinds:
+        print(f"{kind:<18}" + "".join(f"{found.of(kind, effect):>22}" for effect in Effect))
+    print(f"\n{found.num_remaining} of {found.num_names} names wait for a capability still to be built:")
+    for capability, count in found.awaited.most_common():
+        print(f"  {count:>3}  {capability}")
+    return 0
 
 
 def _show(words: list[str]) -> int:
-    as_json = "--json" in words
-    lines, resolution = _resolved([word for word in words if word != "--json"])
+    as_json, shows_all = "--json" in words, "--all" in words
+    lines, resolution = _resolved([word for word in words if word not in ("--json", "--all")])
     if as_json:
         document = {
             "settings": [asdict(line) for line in lines],
@@ -53,10 +83,21 @@ def _show(words: list[str]) -> int:
         }
         print(json.dumps(document, indent=2))
         return 0
-    width = max(len(line.name) for line in lines)
-    for line in lines:
+    shown = [line for line in lines if shows_all or line.origin != "default" or _acts_here(line.name)]
+    width = max(len(line.name) for line in shown)
+    for line in shown:
         print(f"{line.name:<{width}}  {_text(line.value)}  ({_origin(line)})")
+    if len(shown) < len(lines):
+        hidden = len(lines) - len(shown)
+        print(
+            f"{hidden} settings that do nothing here are at their defaults; --all lists them", file=sys.stderr
+        )
     return 0
+
+
+def _acts_here(name: str) -> bool:
+    setting = SETTINGS.by_dest[name.replace("-", "_")]
+    return setting.state_on("cpu").effect is Effect.EFFECTIVE
 
 
 def _explain(words: list[str]) -> int:

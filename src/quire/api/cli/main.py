@@ -18,6 +18,7 @@ usage: quire COMMAND [options]
   quire complete            let a running server continue a text
   quire config show         what the settings come to on this machine, and why
   quire config explain X    one setting: its value, where it came from, what overrides it
+  quire config coverage     how many of the documented settings act here
   quire --version
 
 Help on a command: quire COMMAND --help

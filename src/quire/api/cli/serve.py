@@ -11,6 +11,7 @@ from typing import NoReturn
 from quire.api.cli import report
 from quire.api.cli.clock import StartClock
 from quire.base.config import SETTINGS, Asked, Resolution
+from quire.base.logs import set_up_logging
 
 
 def serve(arguments: Sequence[str]) -> int:
@@ -30,6 +31,8 @@ def serve(arguments: Sequence[str]) -> int:
     from quire.api.startup import prepare_startup
 
     resolution = prepare_startup(asked, lap=clock.lap).resolution
+    if resolution.engine.log.path:
+        set_up_logging(resolution.engine.log)  # a file that cannot be used is refused before anything starts
     print("\n".join(report.resolution_lines(resolution)), flush=True)
     return _run(resolution, clock)
 
@@ -40,7 +43,10 @@ def _run(resolution: Resolution, clock: StartClock) -> int:
     from quire.engine.client import ProcessClient
 
     signal.signal(signal.SIGTERM, _terminate)  # the server puts its own handler in place
-    client = ProcessClient(resolution.engine)
+    server = resolution.server
+    client = ProcessClient(
+        resolution.engine, socket_folder=server.socket_folder, step_timeout_s=server.step_timeout_s
+    )
     try:
         client.spawn()
         clock.lap("engine spawn")

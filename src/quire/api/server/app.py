@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+import inspect
+from typing import Any
+
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
+from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
+from starlette.routing import Route
 
 from quire.api.server import errors
 from quire.api.server.auth import RequireApiKey
+from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.service import Service
 from quire.base.config import ServerConfig
-from quire.base.errors import EngineFault, UserError
+from quire.base.dotted import load_dotted
+from quire.base.errors import ConfigError, EngineFault, UserError
 
 
 def create_app(service: Service) -> Starlette:
     app = Starlette(
-        routes=[*probe_routes(service), *openai_routes(service)],
+        routes=[*probe_routes(service), *openai_routes(service), *_development(service)],
         middleware=_middleware(service.config),
         exception_handlers={
             UserError: errors.on_user_error,
@@ -30,6 +37,10 @@ def create_app(service: Service) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host header to the caller
     return app
+
+
+def _development(service: Service) -> list[Route]:
+    return development_routes(service) if service.config.has_dev_routes else []
 
 
 def _middleware(config: ServerConfig) -> list[Middleware]:
@@ -49,4 +60,18 @@ def _middleware(config: ServerConfig) -> list[Middleware]:
         )
     if config.api_keys:
         layers.append(Middleware(RequireApiKey, keys=config.api_keys, root_path=config.root_path))
-    return layers
+    return [*layers, *map(_own_middleware, config.middleware)]
+
+
+def _own_middleware(path: str) -> Middleware:
+    """What `--middleware` names: an ASGI class, or an async function of request and call_next."""
+    found: Any = load_dotted(path, setting="middleware")
+    if inspect.iscoroutinefunction(found):
+        return Middleware(BaseHTTPMiddleware, dispatch=found)
+    if isinstance(found, type):
+        factory: Any = found
+        return Middleware(factory)
+    raise ConfigError(
+        f"--middleware: {path} is neither a class nor an async function of request and call_next",
+        setting="middleware",
+    )

@@ -97,7 +97,7 @@ async def _many(service: Service, session: Session, prepared: Sequence[Prepared]
 
 
 def _log_requests(service: Service, prepared: Sequence[Prepared]) -> None:
-    """Names and sizes only; what people write stays out of the log."""
+    """Names and sizes; what people write stays out of the log, unless its level is DEBUG."""
     if service.config.enable_log_requests:
         for item in prepared:
             logger.info(
@@ -106,3 +106,7 @@ def _log_requests(service: Service, prepared: Sequence[Prepared]) -> None:
                 len(item.request.prompt_token_ids),
                 item.request.sampling,
             )
+            if logger.isEnabledFor(logging.DEBUG):
+                prompt = item.prompt_text if item.prompt_text is not None else item.request.prompt_token_ids
+                shown = prompt[: service.config.max_log_chars]
+                logger.debug("request %s asks: %r", item.request.request_id, shown)

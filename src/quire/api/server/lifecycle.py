@@ -18,10 +18,11 @@ from pathlib import Path
 import uvicorn
 
 from quire.api.server.app import create_app
-from quire.api.server.http_protocol import BoundedHttpProtocol
+from quire.api.server.http_protocol import http_protocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
 from quire.api.server.service import Service
+from quire.api.server.stats_log import write_stats
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
@@ -117,6 +118,7 @@ async def _live(
     loading = asyncio.create_task(_load(service), name="load")
     drain = asyncio.create_task(signals.drain.wait(), name="drain signal")
     watch = asyncio.create_task(_engine_death(service), name="engine watch")
+    stats = asyncio.create_task(write_stats(service), name="stats log")
     try:
         await asyncio.wait({loading, drain, http}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
@@ -128,12 +130,14 @@ async def _live(
             return 1
         if watch.done():
             logger.error("the engine died: %s", service.client.failure)
+            if service.config.outlives_engine:
+                await asyncio.wait({drain, http}, return_when=asyncio.FIRST_COMPLETED)
             return 1
         return await _drain(service, signals, watch)
     finally:
-        for task in (loading, drain, watch):
+        for task in (loading, drain, watch, stats):
             task.cancel()
-        await asyncio.gather(loading, drain, watch, return_exceptions=True)
+        await asyncio.gather(loading, drain, watch, stats, return_exceptions=True)
 
 
 async def _load(service: Service) -> None:
@@ -152,6 +156,7 @@ def _text_session(service: Service) -> Session:
         Tokenizer.load(folder),
         template,
         service.config.sampling_defaults,
+        stream_interval_tokens=service.config.stream_interval_tokens,
     )
 
 
@@ -187,10 +192,13 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
     config = service.config
     made = uvicorn.Config(
         create_app(service),
-        http=BoundedHttpProtocol,
+        http=http_protocol(
+            max_header_bytes=config.max_header_bytes, max_header_count=config.max_header_count
+        ),
+        timeout_keep_alive=config.keep_alive_s,
         ws="none",
         lifespan="off",
-        log_config=log_config(config.uvicorn_log_level),
+        log_config=log_config(config.uvicorn_log_level, service.engine_config.log, config.quiet_paths),
         access_log=not config.disable_access_log,
         root_path=config.root_path,
         server_header=False,

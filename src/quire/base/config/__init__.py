@@ -2,32 +2,35 @@
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.coverage import count_coverage
 from quire.base.config.parsers import FoundParsers
 from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
-    DTYPE_BYTES,
     CacheConfig,
     Decision,
     EngineConfig,
+    LogConfig,
     SchedulerConfig,
     ServerConfig,
 )
-from quire.base.config.setting import Setting
+from quire.base.config.setting import Effect, Setting
 from quire.base.config.table import SETTINGS, Table
 
 __all__ = [
-    "DTYPE_BYTES",
     "SETTINGS",
     "Asked",
     "CacheConfig",
     "Decision",
+    "Effect",
     "EngineConfig",
     "FoundParsers",
+    "LogConfig",
     "ModelCard",
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",
     "Setting",
     "Table",
+    "count_coverage",
     "resolve",
 ]

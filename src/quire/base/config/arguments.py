@@ -25,6 +25,7 @@ _COMPLAINTS = (
     (r"^argument (\S+): ignored explicit argument (.*)", r"\1 takes no value, not even \2; write it alone"),
     (r"^ambiguous option: (\S+) could match", r"\1 is short for several options:"),
 )
+_GONE = {"--task": "say what the model is for with --runner and how to adapt it with --convert"}
 _POSITIONAL = "model"  # the setting that a word without an option gives
 
 
@@ -76,7 +77,10 @@ def _build_scanner(table: Table, found: _Found) -> argparse.ArgumentParser:
     scanner = _Scanner(prog="quire serve", add_help=False, argument_default=argparse.SUPPRESS)
     for option, setting in table.by_option.items():
         nargs: str | int | None = 0 if setting.kind.is_switch else "+" if setting.many else None
-        scanner.add_argument(option, action=Record, nargs=nargs, dest=setting.dest)
+        if setting.kind.bare is not None:
+            scanner.add_argument(option, action=Record, nargs="?", const=setting.kind.bare, dest=setting.dest)
+        else:
+            scanner.add_argument(option, action=Record, nargs=nargs, dest=setting.dest)
     return scanner
 
 
@@ -91,6 +95,10 @@ def _values(found: _Found, words: list[str], table: Table) -> dict[str, Given]:
         earlier = layer.get(setting.dest)
         if earlier is not None and setting.many:
             value = [*earlier.value, *value]
+        elif earlier is not None and setting.name == "config":
+            raise ConfigError(
+                "--config is given more than once; put everything into one file", setting="config"
+            )
         elif earlier is not None:
             found.warnings.append(f"{option} is given more than once; the last one counts")
         layer[setting.dest] = Given(value, "flag", option)
@@ -98,7 +106,9 @@ def _values(found: _Found, words: list[str], table: Table) -> dict[str, Given]:
         earlier = layer.get(setting.dest)
         merged = json.loads(json.dumps(earlier.value)) if earlier is not None else {}
         _put(merged, keys, value, option, found.warnings)
-        layer[setting.dest] = Given(merged, "flag", option)
+        layer[setting.dest] = Given(read_value(setting, merged, option), "flag", option)
+    if _POSITIONAL in layer and not words:
+        found.warnings.append("--model is read, but the model's place is the first word after `quire serve`")
     if words:
         if _POSITIONAL in layer:
             found.warnings.append(f"--model is ignored: the first word, {words[0]!r}, names the model")
@@ -163,4 +173,6 @@ def _put(target: dict[str, Any], keys: list[str], value: Any, option: str, warni
 
 def _unknown_option(word: str, table: Table) -> str:
     option = word.partition("=")[0]
+    if option.replace("_", "-") in _GONE:
+        return f"{option} is not an option; {_GONE[option.replace('_', '-')]}"
     return f"{option} is not an option; the nearest are {', '.join(table.nearest_options(option))}"

@@ -6,12 +6,15 @@ Order of strength: option on the command line (or Python keyword), then `--confi
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from quire.base.config.setting import Setting
+from quire.base.config.kinds import WrongField
+from quire.base.config.resolved import Decision
+from quire.base.config.setting import Effect, Setting
 from quire.base.config.table import SETTINGS, Table, nearest
 from quire.base.errors import ConfigError
 
@@ -79,6 +82,7 @@ class Asked:
         merged: dict[str, Given] = {}
         for layer in (*layers, strongest):
             merged.update(layer)
+        _check_names_have_a_model(merged)
         unknown = unknown_variables(environ, table)
         strict = merged.get("fail_on_environ_validation")
         if unknown and strict is not None and strict.value:
@@ -95,10 +99,43 @@ class Asked:
             raise KeyError(dest)
         return dest in self.given
 
+    def refuse_by_state(self, platform: str) -> list[Decision]:
+        """Apply each setting's state: raise ConfigError for a refused one, note one without effect."""
+        notes = []
+        for dest, given in self.given.items():
+            setting = self.table.by_dest[dest]
+            state = setting.state_of(given.value, platform)
+            if state.effect is Effect.EFFECTIVE or setting.is_shared:
+                continue
+            if state.effect is Effect.REFUSED:
+                shown = _shown_value(setting, given)
+                raise ConfigError(f"{given.source}{shown} is refused: {state.reason}", setting=dest)
+            notes.append(Decision(setting.name, "without effect here", state.reason, ""))
+        return notes
+
     def origin(self, dest: str) -> tuple[Origin, str]:
         """(origin, source) of a value: ("environment", "VLLM_API_KEY"), ("default", "")."""
         given = self.given.get(dest)
         return ("default", "") if given is None else (given.origin, given.source)
+
+
+def _check_names_have_a_model(merged: Mapping[str, Given]) -> None:
+    """`--served-model-name a org/model` would swallow the model: a list takes every word that follows it."""
+    names = merged.get("served_model_name")
+    if names is not None and names.origin == "flag" and "model" not in merged:
+        raise ConfigError(
+            f"--served-model-name {' '.join(names.value)} names no model: give the model first, before the options",
+            setting="served_model_name",
+        )
+
+
+def _shown_value(setting: Setting, given: Given) -> str:
+    """The value as it stands behind its option or variable, cut short; nothing for switches and secrets."""
+    if setting.is_secret or (setting.kind.is_switch and given.origin != "environment"):
+        return ""
+    text = given.value if isinstance(given.value, str) else json.dumps(given.value)
+    text = text if len(text) <= 60 else text[:60] + "…"
+    return f"={text}" if given.origin == "environment" else f" {text}"
 
 
 def read_value(setting: Setting, raw: Any, source: str) -> Any:
@@ -117,8 +154,6 @@ def _items(setting: Setting, raw: Any, source: str) -> list[Any]:
     """The items of a list setting, from words, a list, or one JSON list."""
     items = raw if isinstance(raw, list) else [raw]
     if len(items) == 1 and isinstance(items[0], str) and items[0].startswith("["):
-        import json
-
         try:
             items = json.loads(items[0])
         except ValueError:
@@ -129,6 +164,8 @@ def _items(setting: Setting, raw: Any, source: str) -> list[Any]:
 def _read_one(setting: Setting, raw: Any, source: str) -> Any:
     try:
         return setting.kind.take(raw)
+    except WrongField as problem:
+        raise ConfigError(f"{source}: {problem}", setting=setting.dest) from None
     except ValueError:
         raise ConfigError(_not_allowed(setting, raw, source), setting=setting.dest) from None
 

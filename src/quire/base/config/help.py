@@ -52,6 +52,8 @@ def describe(setting: Setting) -> str:
         if state.effect is not Effect.EFFECTIVE:
             where = "" if platform == "*" else f" on {platform}"
             lines += _wrap(f"{state.effect.value}{where}: {state.reason}")
+    for value, state in setting.value_states.items():
+        lines += _wrap(f"{value} is {state.effect.value}: {state.reason}")
     return "\n".join(lines) + "\n"
 
 
@@ -70,12 +72,10 @@ def _overview(table: Table) -> str:
         "  quire serve --help=max-num      options that are called so or mention it",
         "  quire config show [options]     what these options come to here, and why",
         "",
+        "groups, with how many settings they hold:",
+        "",
     ]
-    for name, settings in table.groups().items():
-        names = " ".join(
-            setting.flag if setting.has_flag else setting.environment_names[0] for setting in settings
-        )
-        lines += [name, *_wrap(names)]
+    lines += [f"  {name:<40} {len(settings):>3}" for name, settings in table.groups().items()]
     return "\n".join(lines) + "\n"
 
 

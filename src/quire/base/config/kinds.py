@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -25,6 +25,14 @@ _SUFFIXES = {
 }  # fmt: skip
 
 
+# a quoted text, which is left alone, or a number with a suffix
+_BARE_NUMBER = re.compile(r'"(?:[^"\\]|\\.)*"|(?P<number>-?[0-9]+(?:\.[0-9]+)?[kmgtKMGT])\b')
+
+
+class WrongField(ValueError):
+    """An object holds a field that its kind does not know; the message is a sentence for the user."""
+
+
 @dataclass(frozen=True, slots=True)
 class Kind:
     """`read` turns text into the value; `allowed` completes the sentence "give …"."""
@@ -35,6 +43,7 @@ class Kind:
     choices: tuple[str, ...] = ()
     is_switch: bool = False
     is_json: bool = False
+    bare: str | None = None  # what the option alone, without a value, stands for
 
     def take(self, value: Any) -> Any:
         """Read a typed value (from YAML, JSON or a Python keyword) by way of its text."""
@@ -64,6 +73,42 @@ def switch() -> Kind:
         return word in TRUE_WORDS
 
     return Kind("", "1 or 0 (or true/false, yes/no, on/off)", read, is_switch=True)
+
+
+def truth(*true_words: str) -> Kind:
+    """A variable that is on for these words, in any case, and off for any other text."""
+    return Kind(
+        "",
+        f"{' or '.join(true_words)} for on, anything else for off",
+        _truth_reader(true_words),
+        is_switch=True,
+    )
+
+
+def _truth_reader(true_words: tuple[str, ...]) -> Callable[[str], bool]:
+    return lambda given: given.strip().lower() in true_words
+
+
+def presence() -> Kind:
+    """A variable that is on as soon as it holds any text, 0 included."""
+    return Kind("", "any text for on", bool, is_switch=True)
+
+
+def unless_zero() -> Kind:
+    """A variable that only 0 switches off."""
+    return Kind("", "0 for off, anything else for on", lambda given: given != "0", is_switch=True)
+
+
+def integer_truth() -> Kind:
+    """A variable that is read as an integer: 0 is off, any other is on; the words of a switch will do."""
+
+    def read(given: str) -> bool:
+        word = given.strip().lower()
+        if word in TRUE_WORDS | FALSE_WORDS:
+            return word in TRUE_WORDS
+        return int(word) != 0
+
+    return Kind("", "an integer: 0 for off, any other for on", read, is_switch=True)
 
 
 def integer(low: int, high: int | None = None) -> Kind:
@@ -113,13 +158,86 @@ def number(low: float, high: float | None = None, *, low_is_allowed: bool = True
     return Kind("NUMBER", f"a number {bound}" + (f" and at most {high:g}" if high is not None else ""), read)
 
 
-def choice(*names: str) -> Kind:
+def choice(*names: str, folds: bool = False) -> Kind:
+    """One of `names`; with `folds` in any case, and with - for _."""
+
     def read(given: str) -> str:
-        if given not in names:
+        if given in names:
+            return given
+        folded = {_folded(name): name for name in names}
+        if not folds or _folded(given) not in folded:
             raise ValueError(given)
-        return given
+        return folded[_folded(given)]
 
     return Kind("{" + ",".join(names) + "}", f"one of {', '.join(names)}", read, choices=names)
+
+
+def _folded(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+def number_choice(*numbers: int) -> Kind:
+    def read(given: str) -> int:
+        if int(given) not in numbers:
+            raise ValueError(given)
+        return int(given)
+
+    words = tuple(map(str, numbers))
+    return Kind("{" + ",".join(words) + "}", f"one of {', '.join(words)}", read, choices=words)
+
+
+def token() -> Kind:
+    """A secret, or the option alone for the login stored on this machine, read as "true"."""
+    return Kind("TOKEN", "a token, or no value to use the stored login", lambda given: given, bare="true")
+
+
+def garbage_log() -> Kind:
+    """0 for no log, read as None; 1 for a plain one, read as 0; {"top_objects": n} lists n types, read as n."""
+
+    def read(given: str) -> int | None:
+        if given.strip() in ("0", "1"):
+            return 0 if given.strip() == "1" else None
+        asked = json.loads(given)
+        if (
+            not isinstance(asked, dict)
+            or set(asked) != {"top_objects"}
+            or type(asked["top_objects"]) is not int
+        ):
+            raise ValueError(given)
+        return _within(asked["top_objects"], 1, None)
+
+    return Kind("JSON", """0, 1, or a JSON object such as '{"top_objects": 5}'""", read)
+
+
+def json_fields(name: str, fields: Collection[str], nested: Mapping[str, Collection[str]]) -> Kind:
+    """A JSON object with known fields only. Bare numbers may carry a suffix: `{"max_model_len": 4K}`.
+
+    `nested` lists the fields of fields that are objects themselves.
+    """
+
+    def check(given: Mapping[str, Any], known: Collection[str], where: str) -> None:
+        from difflib import get_close_matches
+
+        for field, value in given.items():
+            if field not in known:
+                close = get_close_matches(field, known, n=1, cutoff=0.0)[0]
+                raise WrongField(f"{field!r} is not a field of {where}; the nearest is {close!r}")
+            if field in nested and isinstance(value, dict):
+                check(value, nested[field], field)
+
+    def read(given: str) -> dict[str, Any]:
+        value = json.loads(_BARE_NUMBER.sub(_spelled_out, given))
+        if not isinstance(value, dict):
+            raise ValueError(given)
+        check(value, fields, name)
+        return value
+
+    return Kind("JSON", f"a JSON object of {name}'s fields", read, is_json=True)
+
+
+def _spelled_out(found: re.Match[str]) -> str:
+    number = found["number"]
+    return str(read_human_integer(number)) if number else found[0]
 
 
 def json_object() -> Kind:

@@ -82,6 +82,7 @@ def plan_memory(
         num_blocks=pool.num_blocks,
         dtype=dtype,
         enable_prefix_caching=asked["enable_prefix_caching"],
+        hash_algorithm=asked["prefix_caching_hash_algo"],
     )
     plan = MemoryPlan(
         weight_bytes=weight_bytes(card, dtype),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
-from quire.base.config.setting import Setting
+from quire.base.config.coverage import Coverage, count_coverage
+from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.table import Table
+from quire.base.config.worker import WorkerVariable
 
 PLATFORMS = ("cpu",)
 
@@ -26,15 +26,28 @@ def settings_page(table: Table) -> str:
         lines += ["", f"## {group}", ""]
         for setting in settings:
             lines += _entry(setting)
+    if table.worker:
+        lines += ["", "## Variables of the serverless worker", "", "`quire serve` reads none of these.", ""]
+        lines += ["| variable | meaning | stands for | state |", "|---|---|---|---|"]
+        lines += [_worker_entry(variable) for variable in table.worker]
     return "\n".join(lines).rstrip() + "\n"
 
 
 def _counts(table: Table) -> list[str]:
-    lines = ["| platform | effective | without effect | refused |", "|---|---|---|---|"]
+    """Names by kind and state, and how many wait for what is still to be built."""
+    lines = []
     for platform in PLATFORMS:
-        counts = Counter(setting.state_on(platform).effect.name for setting in table.all)
-        row = (counts["EFFECTIVE"], counts["WITHOUT_EFFECT"], counts["REFUSED"])
-        lines.append(f"| {platform} | " + " | ".join(map(str, row)) + " |")
+        found = count_coverage(table, platform)
+        lines += [f"| on {platform} | effective | without effect | refused |", "|---|---|---|---|"]
+        lines += [
+            f"| {kind} | " + " | ".join(str(found.of(kind, effect)) for effect in Effect) + " |"
+            for kind in Coverage.kinds
+        ]
+        lines += [
+            "",
+            f"{found.num_remaining} of the {found.num_names} names wait for a capability that is still to be built:",
+            ", ".join(f"{capability} ({count})" for capability, count in sorted(found.awaited.items())) + ".",
+        ]
     return lines
 
 
@@ -49,10 +62,20 @@ def _entry(setting: Setting) -> list[str]:
         lines.append(f"- value: {setting.kind.allowed}" + (", any number of times" if setting.many else ""))
     if setting.environment_names:
         lines.append("- variable: " + ", ".join(f"`{variable}`" for variable in setting.environment_names))
-    for platform in PLATFORMS:
-        state = setting.state_on(platform)
-        lines.append(
-            f"- on {platform}: {state.effect.value}" + (f" ({state.reason})" if state.reason else "")
-        )
+    if setting.fields:
+        lines.append("- fields: " + ", ".join(f"`{field}`" for field in setting.fields))
+    lines += [f"- on {platform}: {_state(setting.state_on(platform))}" for platform in PLATFORMS]
+    lines += [f"- `{value}`: {_state(state)}" for value, state in setting.value_states.items()]
     lines += [f"- since {setting.since}", ""]
     return lines
+
+
+def _state(state: State) -> str:
+    return state.effect.value + (f" ({state.reason})" if state.reason else "")
+
+
+def _worker_entry(variable: WorkerVariable) -> str:
+    stands_for = f"`--{variable.setting}`" if variable.setting else "the worker itself"
+    if variable.gone:
+        stands_for = ""
+    return f"| `{variable.name}` | {variable.doc} | {stands_for} | {_state(variable.state)} |"

@@ -14,8 +14,8 @@ from quire.base.config.generation import sampling_defaults
 from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype
-from quire.base.config.resolved import Decision, EngineConfig, SchedulerConfig, ServerConfig
-from quire.base.config.setting import Effect
+from quire.base.config.processors import choose_processors
+from quire.base.config.resolved import Decision, EngineConfig, LogConfig, SchedulerConfig, ServerConfig
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
 
@@ -46,10 +46,12 @@ def resolve(
     `tokenizer_folder` is where `--tokenizer` was found, empty for the model's own. `found_parsers` is what the
     model's chat template suggests.
     """
-    decisions = refuse_by_state(asked, machine.platform)
+    decisions = asked.refuse_by_state(machine.platform)
     dtype, chosen = choose_dtype(asked, card, machine)
     decisions += chosen
-    num_threads, chosen = _threads(asked, machine)
+    cpu_ids, chosen = choose_processors(asked, machine)
+    decisions += chosen
+    num_threads, chosen = _threads(asked, machine, cpu_ids)
     decisions += chosen
     scheduler, chosen = _scheduler(asked, card)
     decisions += chosen
@@ -68,29 +70,37 @@ def resolve(
         max_logprobs=asked["max_logprobs"],
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,
+        log=_log(asked),
+        log_steps=asked["enable_logging_iteration_details"],
+        cpu_ids=cpu_ids,
+        read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
+        plugins=asked["plugins"],
+        max_n=asked["max_n_sequences"],
+        process_name=f"{asked['process_name_prefix']}::engine",
+        logs_collections=asked["gc_debug"] is not None,
+        num_logged_types=asked["gc_debug"] or 0,
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
 
 
-def refuse_by_state(asked: Asked, platform: str) -> list[Decision]:
-    """Apply each setting's state on this platform: raise for a refused one, note one without effect."""
-    notes = []
-    for dest, given in asked.given.items():
-        setting = asked.table.by_dest[dest]
-        state = setting.state_on(platform)
-        if given.value == setting.default or state.effect is Effect.EFFECTIVE:
-            continue
-        if state.effect is Effect.REFUSED:
-            raise ConfigError(f"{given.source} is refused: {state.reason}", setting=dest)
-        notes.append(Decision(setting.name, "without effect here", state.reason, ""))
-    return notes
+def _log(asked: Asked) -> LogConfig:
+    return LogConfig(
+        is_ours=asked["configure_logging"],
+        path=asked["logging_config_path"] or "",
+        level=asked["logging_level"],
+        prefix=asked["logging_prefix"],
+        stream=asked["logging_stream"],
+    )
 
 
-def _threads(asked: Asked, machine: Machine) -> tuple[int, list[Decision]]:
+def _threads(asked: Asked, machine: Machine, cpu_ids: list[int]) -> tuple[int, list[Decision]]:
     if asked.is_given("omp_num_threads"):
         return asked["omp_num_threads"], []
+    if cpu_ids:
+        reason = "one for each processor the engine is bound to"
+        return len(cpu_ids), [Decision("omp-num-threads", str(len(cpu_ids)), reason, "OMP_NUM_THREADS")]
     count = machine.num_physical_cores
     reason = f"{machine.num_cores} cores granted"
     if machine.cores_limited_by:
@@ -107,8 +117,11 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
     asked_len = asked["max_model_len"]
     longest = card.max_model_len if asked_len in (None, -1) else asked_len
     tokens: int | None = asked["max_num_batched_tokens"]
+    times, reason_for_default = 1, "the default on CPU"
+    if asked["performance_mode"] == "throughput":
+        times, reason_for_default = 2, "twice the default on CPU, by --performance-mode throughput"
     if tokens is None:
-        tokens, reason = DEFAULT_MAX_NUM_BATCHED_TOKENS, "the default on CPU"
+        tokens, reason = times * DEFAULT_MAX_NUM_BATCHED_TOKENS, reason_for_default
         if not is_chunked and longest > tokens:
             tokens, reason = longest, "prompts are not split, the longest must fit one step"
         decisions.append(Decision("max-num-batched-tokens", str(tokens), reason, "--max-num-batched-tokens"))
@@ -120,7 +133,7 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
         )
     sequences: int | None = asked["max_num_seqs"]
     if sequences is None:
-        sequences, reason = DEFAULT_MAX_NUM_SEQS, "the default on CPU"
+        sequences, reason = times * DEFAULT_MAX_NUM_SEQS, reason_for_default
         if tokens < sequences:
             sequences, reason = tokens, f"a step of {tokens} tokens holds no more"
         decisions.append(Decision("max-num-seqs", str(sequences), reason, "--max-num-seqs"))
@@ -136,6 +149,10 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
         policy=asked["scheduling_policy"],
         enable_chunked_prefill=is_chunked,
         long_prefill_token_threshold=asked["long_prefill_token_threshold"],
+        max_num_partial_prefills=asked["max_num_partial_prefills"] or 0,
+        max_long_partial_prefills=asked["max_long_partial_prefills"] or 0,
+        reserve_whole_prompts=asked["scheduler_reserve_full_isl"],
+        scheduler_class=asked["scheduler_cls"] or "",
     )
     return scheduler, decisions
 
@@ -152,6 +169,18 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
         raise ConfigError(
             "--long-prefill-token-threshold splits prompts and --no-enable-chunked-prefill forbids it: give one",
             setting="long_prefill_token_threshold",
+        )
+    most, most_long = asked["max_num_partial_prefills"], asked["max_long_partial_prefills"]
+    if most and most_long and most_long > most:
+        raise ConfigError(
+            f"--max-long-partial-prefills {most_long} is more than --max-num-partial-prefills {most}: long prompts "
+            "are among those; give at most as many",
+            setting="max_long_partial_prefills",
+        )
+    if (most_long or 0) > 1 and not threshold:  # 1 is vLLM's default: asking for it asks for nothing
+        raise ConfigError(
+            "--max-long-partial-prefills needs --long-prefill-token-threshold, which says what is long",
+            setting="max_long_partial_prefills",
         )
 
 
@@ -174,6 +203,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
             "allowed_methods",
             "allowed_headers",
             "allow_credentials",
+            "middleware",
         )
     }
     return ServerConfig(
@@ -185,6 +215,20 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         ssl_certfile=asked["ssl_certfile"] or "",
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
+        stream_interval_tokens=asked["stream_interval"],
+        log_stats_interval_s=0.0 if asked["disable_log_stats"] else asked["log_stats_interval"],
+        log_batch_sizes_interval_s=max(0.0, asked["log_batchsize_interval"]),
+        max_log_chars=asked["max_log_len"],
+        quiet_paths=[
+            path.strip() for path in asked["disable_access_log_for_endpoints"].split(",") if path.strip()
+        ],
+        max_header_bytes=asked["h11_max_incomplete_event_size"],
+        max_header_count=asked["h11_max_header_count"],
+        keep_alive_s=asked["http_timeout_keep_alive"],
+        has_dev_routes=asked["server_dev_mode"],
+        outlives_engine=asked["keep_alive_on_engine_death"],
+        socket_folder=asked["rpc_base_path"] or "",
+        step_timeout_s=asked["execute_model_timeout_seconds"] or 0,
         sampling_defaults=sampling_defaults(asked, card),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,

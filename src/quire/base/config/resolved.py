@@ -19,16 +19,37 @@ class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
     num_blocks: int
     dtype: Dtype
     enable_prefix_caching: bool = True
+    hash_algorithm: Literal["sha256", "sha256_cbor"] = "sha256"
 
 
 class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """Limits of one step. `long_prefill_token_threshold` 0 means no cap on one prompt's chunk."""
+    """Limits of one step. `long_prefill_token_threshold` 0 means no cap on one prompt's chunk.
+
+    `max_num_partial_prefills` bounds the prompts that are computed in part at a time, `max_long_partial_prefills`
+    those of them that are longer than the threshold; 0 is no bound. With `reserve_whole_prompts` a request is
+    admitted only when its whole prompt fits the pool. `scheduler_class` is a dotted path, empty for Quire's own.
+    """
 
     max_num_batched_tokens: int
     max_num_seqs: int
     policy: Literal["fcfs", "priority"] = "fcfs"
     enable_chunked_prefill: bool = True
     long_prefill_token_threshold: int = 0
+    max_num_partial_prefills: int = 0
+    max_long_partial_prefills: int = 0
+    reserve_whole_prompts: bool = True
+    scheduler_class: str = ""
+
+
+class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How both processes log. With `is_ours` false Python's logging is left as it is; `path` is a JSON file for
+    `logging.config.dictConfig`, which replaces the rest."""
+
+    is_ours: bool = True
+    path: str = ""
+    level: str = "INFO"
+    prefix: str = ""
+    stream: str = "ext://sys.stderr"
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,6 +68,15 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         "raw_logprobs"
     )
     tokenizer_folder: str = ""  # empty: the model's own folder
+    log: LogConfig = LogConfig()
+    log_steps: bool = False
+    cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
+    read_strategy: Literal["lazy", "eager"] = "lazy"
+    plugins: list[str] = []  # to run before anything else
+    max_n: int = 1024  # samples one request may ask for
+    process_name: str = "quire::engine"  # of the engine process, where it has one to itself
+    logs_collections: bool = False
+    num_logged_types: int = 0  # commonest types of objects in those lines
 
     @property
     def text_folder(self) -> str:
@@ -81,6 +111,19 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_credentials: bool = False
     ssl_keyfile: str = ""
     ssl_certfile: str = ""
+    stream_interval_tokens: int = 1
+    log_stats_interval_s: float = 10.0  # 0: no such lines
+    log_batch_sizes_interval_s: float = 0.0  # 0: no such lines
+    max_log_chars: int | None = None  # of a prompt; None: all of it
+    quiet_paths: list[str] = []  # their requests get no access log line
+    middleware: list[str] = []
+    max_header_bytes: int = 64 * 1024
+    max_header_count: int = 256
+    keep_alive_s: int = 5  # how long an idle connection stays open
+    has_dev_routes: bool = False
+    outlives_engine: bool = False  # keep answering after the engine died
+    socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
+    step_timeout_s: int = 0  # 0: a step may take any time
     shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
 
 

@@ -19,10 +19,14 @@ class Effect(Enum):
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """An effect and, unless it is plainly effective, the reason that is printed."""
+    """An effect and, unless it is plainly effective, the reason that is printed.
+
+    `awaits` names the capability that will make it effective, where one is still to be built.
+    """
 
     effect: Effect = Effect.EFFECTIVE
     reason: str = ""
+    awaits: str = ""
 
 
 EFFECTIVE = State()
@@ -36,8 +40,10 @@ class Setting:
     spelling of Python keywords and YAML keys. `environment` lists documented VLLM_* (or standard) names, each
     VLLM_X has its own QUIRE_X, which wins; a setting without any is QUIRE_<NAME>. `default_text` says what an
     absent default comes to. `states` holds a state for each platform where the setting is not effective, "*"
-    for all. With `many` the value is a list and the option may be repeated or given several words.
-    `is_for_server` marks what has no meaning for `LLM(...)`.
+    for all; `value_states` holds one for single values of an effective setting. `harmless` are values that, like
+    the default, ask for what happens anyway. `fields` are those of a JSON object, with their defaults. With
+    `many` the value is a list and the option may be repeated or given several words. `is_for_server` marks what
+    has no meaning for `LLM(...)`, `is_shared` a variable that other programs read too: it is never reported.
     """
 
     name: str
@@ -53,7 +59,11 @@ class Setting:
     many: bool = False
     is_secret: bool = False
     is_for_server: bool = False
+    is_shared: bool = False
+    harmless: tuple[Any, ...] = ()
+    fields: dict[str, Any] | None = None
     states: dict[str, State] = field(default_factory=dict)
+    value_states: dict[Any, State] = field(default_factory=dict)
     since: str = "0.1"
     removed: str = ""  # version that dropped it; `doc` then says what replaces it
 
@@ -93,6 +103,21 @@ class Setting:
         if self.removed:
             return State(Effect.WITHOUT_EFFECT, f"removed in {self.removed}: {self.doc}")
         return self.states.get(platform) or self.states.get("*") or EFFECTIVE
+
+    def state_of(self, value: Any, platform: str) -> State:
+        """What giving `value` means on this platform; asking for what happens anyway is always effective."""
+        if self._asks_nothing(value):
+            return EFFECTIVE
+        if isinstance(value, str | int) and value in self.value_states:
+            return self.value_states[value]
+        return self.state_on(platform)
+
+    def _asks_nothing(self, value: Any) -> bool:
+        if value == self.default or value in self.harmless:
+            return True
+        if self.fields is None or not isinstance(value, dict):
+            return False
+        return all(value[name] == self.fields.get(name) for name in value)
 
     def describe_default(self) -> str:
         if self.default_text:

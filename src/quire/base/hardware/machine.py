@@ -26,6 +26,7 @@ class Machine(msgspec.Struct, frozen=True, kw_only=True):
     memory_total_bytes: int
     memory_available_bytes: int
     isa: frozenset[str]
+    cpu_ids: frozenset[int] = frozenset()  # hardware threads this process may run on, by the kernel's numbers
 
 
 def probe_machine(root: Path = Path("/")) -> Machine:
@@ -41,6 +42,7 @@ def probe_machine(root: Path = Path("/")) -> Machine:
         cores_limited_by=limited_by,
         memory_total_bytes=total,
         memory_available_bytes=available,
+        cpu_ids=frozenset(_affinity()),
         isa=frozenset((_field(cpuinfo, "flags") or _field(cpuinfo, "Features")).split()),
     )
 

@@ -13,7 +13,7 @@ from collections.abc import Callable
 import zmq
 import zmq.asyncio
 
-from quire.base.errors import EngineFault
+from quire.base.errors import ConfigError, EngineFault
 from quire.base.wire import Codec, Downward, Upward
 from quire.engine.client.threads import with_sleeping_threads
 
@@ -28,7 +28,8 @@ class EngineLink:
     stays behind however the processes end.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, socket_folder: str = "") -> None:
+        self._socket_folder = socket_folder or os.environ.get("XDG_RUNTIME_DIR") or None
         self._folder = ""
         self._process: subprocess.Popen[bytes] | None = None
         self._context: zmq.asyncio.Context | None = None
@@ -43,8 +44,15 @@ class EngineLink:
         return self._process.pid if self._process else None
 
     def spawn(self) -> None:
-        """Start the process; it begins to import at once. Needs no event loop."""
-        self._folder = tempfile.mkdtemp(prefix="quire-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
+        """Start the process; it begins to import at once. Needs no event loop. Raises ConfigError."""
+        try:
+            self._folder = tempfile.mkdtemp(prefix="quire-", dir=self._socket_folder)
+        except OSError as problem:
+            raise ConfigError(
+                f"VLLM_RPC_BASE_PATH: no folder can be made in {self._socket_folder} ({problem.strerror}); give a "
+                "folder this user may write to",
+                setting="rpc_base_path",
+            ) from None
         command = [sys.executable, "-m", "quire.engine.process", self._address, str(os.getpid())]
         # A group of its own: Ctrl-C in the terminal reaches this process alone, which decides what it means.
         self._process = subprocess.Popen(
@@ -83,8 +91,7 @@ class EngineLink:
             while True:
                 on_message(self._codec.decode(await self._socket.recv()))
         except (EngineFault, zmq.ZMQError) as error:
-            self.kill()
-            self._end(str(error))
+            self.abandon(str(error))
 
     def _watch_process(self, loop: asyncio.AbstractEventLoop) -> None:
         assert self._process is not None
@@ -105,6 +112,11 @@ class EngineLink:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
             on_end(reason)
+
+    def abandon(self, reason: str) -> None:
+        """Kill the process and report its end."""
+        self.kill()
+        self._end(reason)
 
     def kill(self) -> None:
         if self._process is not None:

@@ -36,10 +36,19 @@ class EngineState(Enum):
 class ProcessClient:
     """Use: `spawn()` as early as possible, then on the event loop `await connect()`; at the end `shutdown()`.
 
-    `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up.
+    `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up. A process that
+    says nothing for `step_timeout_s` seconds (0: any time) while it has requests counts as ended. `socket_folder`
+    is where the private folder of the socket is made, empty for the system's choice.
     """
 
-    def __init__(self, config: EngineConfig, *, max_crashes: int = MAX_CRASHES) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        *,
+        max_crashes: int = MAX_CRASHES,
+        step_timeout_s: float = 0.0,
+        socket_folder: str = "",
+    ) -> None:
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
         self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
@@ -51,7 +60,11 @@ class ProcessClient:
         self._config = config
         self._max_crashes = max_crashes
         self._crashes_s: list[float] = []
-        self._link = EngineLink()
+        self._step_timeout_s = step_timeout_s
+        self._last_news_s = 0.0
+        self._watchdog: asyncio.Task[None] | None = None
+        self._socket_folder = socket_folder
+        self._link = EngineLink(socket_folder)
         self._ended_links: set[asyncio.Task[None]] = set()
         self._journal = Journal()
         self._became_ready: asyncio.Future[None] | None = None
@@ -76,6 +89,8 @@ class ProcessClient:
             self.spawn()
         self._became_ready = asyncio.get_running_loop().create_future()
         self._open()
+        if self._step_timeout_s:
+            self._watchdog = asyncio.create_task(self._watch_steps(), name="step watchdog")
         await self._became_ready
 
     def _open(self) -> None:
@@ -88,6 +103,8 @@ class ProcessClient:
         """Send a request down; raises EngineDead or InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
+        if not self.num_streams:
+            self._last_news_s = time.monotonic()
         stream = self._journal.open(request)
         self._link.send(Submit(request))
         return stream
@@ -107,6 +124,7 @@ class ProcessClient:
     def _handle(self, message: object) -> None:
         match message:
             case Events(events, stats):
+                self._last_news_s = time.monotonic()
                 if stats.num_steps > self.stats.num_steps:
                     self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
@@ -117,11 +135,20 @@ class ProcessClient:
             case Ready():
                 self.ready = message
                 self.state = EngineState.READY
+                self._last_news_s = time.monotonic()
                 self._link.hide()
                 if self._became_ready is not None and not self._became_ready.done():
                     self._became_ready.set_result(None)
             case Failed(kind, text):
                 self._die(text, kind)
+
+    async def _watch_steps(self) -> None:
+        while True:
+            await asyncio.sleep(min(self._step_timeout_s / 4, 1.0))
+            silent_s = time.monotonic() - self._last_news_s
+            if self.state is EngineState.READY and self.num_streams and silent_s > self._step_timeout_s:
+                limit = f"{self._step_timeout_s:g} s (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)"
+                self._link.abandon(f"a step of the engine took more than {limit}")
 
     def _on_end(self, reason: str) -> None:
         """The engine process is gone: replace it, unless it never worked or keeps ending."""
@@ -145,7 +172,7 @@ class ProcessClient:
         self.stats = EngineStats(num_blocks=self._config.cache.num_blocks)
         self.load_done_bytes = 0
         self.num_restarts += 1
-        self._link = EngineLink()
+        self._link = EngineLink(self._socket_folder)
         self._link.spawn()
         self._open()
         for request in self._journal.resumptions():
@@ -176,6 +203,9 @@ class ProcessClient:
         else:
             self._link.kill()  # it has nothing to finish, and hears nobody before it is loaded
         self._die("the server is shutting down")
+        if self._watchdog is not None:
+            self._watchdog.cancel()
+            await asyncio.gather(self._watchdog, return_exceptions=True)
         await self._link.close()
         await asyncio.gather(*self._ended_links, return_exceptions=True)
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import logging
+import time
 from typing import Protocol
 
 from quire.base.config import EngineConfig
+from quire.base.dotted import load_dotted
 from quire.base.messages import EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
 from quire.engine.scheduler import Scheduler
 
@@ -22,8 +24,9 @@ class EngineCore:
     """Drives one executor. `audit_steps` checks every book after every step; tests turn it on."""
 
     def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
-        self.scheduler = Scheduler(config.scheduler, config.cache)
+        self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
         self._executor = executor
+        self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
     def submit(self, request: EngineRequest) -> None:
@@ -47,6 +50,7 @@ class EngineCore:
         plan = self.scheduler.plan()
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()
+        started_s = time.monotonic()
         try:
             result = self._executor.execute(plan)
         except Exception as error:  # whatever a step raises ends its requests, not the engine
@@ -60,6 +64,25 @@ class EngineCore:
             events = self.scheduler.take_events()
         else:
             events = self.scheduler.apply(plan, result)
+        if self._logs_steps:
+            _log_step(plan, time.monotonic() - started_s, self.scheduler.stats())
         if self._audit_steps:
             self.scheduler.audit()
         return events
+
+
+def _scheduler_class(path: str) -> type[Scheduler]:
+    """The class that `--scheduler-cls` names: anything with Scheduler's methods."""
+    return load_dotted(path, setting="scheduler_cls") if path else Scheduler
+
+
+def _log_step(plan: StepPlan, seconds: float, stats: EngineStats) -> None:
+    logger.info(
+        "step %d: %d tokens of %d sequences in %.1f ms; %d running, %d waiting",
+        plan.step_id,
+        plan.num_tokens,
+        len(plan.chunks),
+        1000 * seconds,
+        stats.num_running,
+        stats.num_waiting,
+    )

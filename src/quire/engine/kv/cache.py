@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from quire.engine.kv.hashing import PrefixKey, next_key, root_key
+from quire.engine.kv.hashing import NEXT_KEYS, NextKey, PrefixKey, root_key
 from quire.engine.kv.pool import BlockPool
 
 
@@ -22,7 +22,9 @@ class BlockTable:
         self._root = root_key(cache_salt, adapter, media_keys)
         self._keys: list[PrefixKey] = []
 
-    def keys(self, token_ids: Sequence[int], num_blocks: int, block_size: int) -> list[PrefixKey]:
+    def keys(
+        self, token_ids: Sequence[int], num_blocks: int, block_size: int, next_key: NextKey
+    ) -> list[PrefixKey]:
         """Keys of the first `num_blocks` full blocks of `token_ids`, extending the chain as needed."""
         for index in range(len(self._keys), num_blocks):
             parent = self._keys[-1] if self._keys else self._root
@@ -42,8 +44,16 @@ class BlockTable:
 class KVCache:
     """Claims are all or nothing: a method that returns False or None changed nothing."""
 
-    def __init__(self, num_blocks: int, block_size: int, *, enable_prefix_caching: bool = True) -> None:
+    def __init__(
+        self,
+        num_blocks: int,
+        block_size: int,
+        *,
+        enable_prefix_caching: bool = True,
+        hash_algorithm: str = "sha256",
+    ) -> None:
         self.block_size = block_size
+        self._next_key = NEXT_KEYS[hash_algorithm]
         self.enable_prefix_caching = enable_prefix_caching
         self.pool = BlockPool(num_blocks)
 
@@ -63,7 +73,7 @@ class KVCache:
         if not self.enable_prefix_caching:
             return 0
         num_blocks = (len(token_ids) - 1) // self.block_size
-        for key in table.keys(token_ids, num_blocks, self.block_size):
+        for key in table.keys(token_ids, num_blocks, self.block_size, self._next_key):
             block = self.pool.find(key)
             if block is None:
                 break
@@ -71,6 +81,10 @@ class KVCache:
             table.block_ids.append(block)
         table.num_published = len(table.block_ids)
         return len(table.block_ids) * self.block_size
+
+    def num_missing(self, table: BlockTable, num_tokens: int) -> int:
+        """Blocks that `table` lacks to hold `num_tokens`."""
+        return max(0, -(-num_tokens // self.block_size) - len(table.block_ids))
 
     def extend(self, table: BlockTable, num_computed: int, num_tokens: int) -> list[tuple[int, int]] | None:
         """Make positions `num_computed` … `num_tokens - 1` writable.
@@ -104,7 +118,7 @@ class KVCache:
         num_full = num_computed // self.block_size
         if not self.enable_prefix_caching or num_full <= table.num_published:
             return
-        keys = table.keys(token_ids, num_full, self.block_size)
+        keys = table.keys(token_ids, num_full, self.block_size, self._next_key)
         for index in range(table.num_published, num_full):
             self.pool.publish(table.block_ids[index], keys[index])
         table.num_published = num_full

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import logging
@@ -14,6 +15,8 @@ import zmq
 
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
+from quire.base.logs import set_up_logging
+from quire.base.plugins import run_plugins
 from quire.base.wire import (
     Abort,
     Codec,
@@ -29,9 +32,10 @@ from quire.base.wire import (
     Upward,
 )
 from quire.engine.core import EngineCore
+from quire.engine.process.garbage import log_collections
 
 logger = logging.getLogger(__name__)
-PR_SET_PDEATHSIG = 1  # linux/prctl.h
+PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
 PROGRESS_INTERVAL_S = 0.1
 
 
@@ -70,6 +74,13 @@ class EngineProcess:
 
         split_s["import torch"] = time.monotonic() - started_s
         config = self._configuration()
+        set_up_logging(config.log)
+        run_plugins(config.plugins)
+        name_process(config.process_name)
+        if config.logs_collections:
+            log_collections(config.num_logged_types)
+        if config.cpu_ids:
+            bind_to(config.cpu_ids)
         from quire.worker.executor import UniprocExecutor
 
         executor = UniprocExecutor(config, self._progress())
@@ -126,6 +137,18 @@ class _Progress:
         if now_s - self._last_s >= PROGRESS_INTERVAL_S or done_bytes == total_bytes:
             self._last_s = now_s
             self._send(done_bytes, total_bytes)
+
+
+def name_process(name: str) -> None:
+    """What ps and top call this process; the kernel keeps 15 bytes. Linux only; a no-op elsewhere."""
+    with contextlib.suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(PR_SET_NAME, name.encode()[:15], 0, 0, 0)
+
+
+def bind_to(cpu_ids: list[int]) -> None:
+    """Keep every thread of this process, and those it will make, to these processors. Linux only."""
+    for thread in os.listdir("/proc/self/task"):
+        os.sched_setaffinity(int(thread), cpu_ids)
 
 
 def die_with_parent(parent_pid: int) -> None:

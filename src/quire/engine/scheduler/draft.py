@@ -20,6 +20,10 @@ class PlanDraft:
         self._chunks[sequence] = (num_tokens, copies)
         self.budget_tokens -= num_tokens
 
+    def num_tokens_of(self, sequence: Sequence) -> int:
+        """Tokens of its chunk; 0 when it has none."""
+        return self._chunks[sequence][0] if sequence in self._chunks else 0
+
     def drop(self, sequence: Sequence) -> None:
         """The sequence was preempted: its chunk and copies are void, its tokens go back to the budget."""
         num_tokens, _ = self._chunks.pop(sequence, (0, []))

@@ -29,7 +29,9 @@ class WaitingQueue(Protocol):
 
     def __len__(self) -> int: ...
 
-    def __iter__(self) -> Iterator[Sequence]: ...
+    def __iter__(self) -> Iterator[Sequence]:
+        """In the order of admission."""
+        ...
 
 
 class ArrivalQueue:
@@ -51,7 +53,10 @@ class ArrivalQueue:
         return self._sequences.popleft()
 
     def remove(self, sequence: Sequence) -> None:
-        self._sequences.remove(sequence)
+        if self._sequences[0] is sequence:
+            self._sequences.popleft()
+        else:
+            self._sequences.remove(sequence)
 
     def victim(self, running: dict[Sequence, None]) -> Sequence:
         return next(reversed(running))
@@ -82,6 +87,9 @@ class PriorityQueue:
         return heapq.heappop(self._heap)[1]
 
     def remove(self, sequence: Sequence) -> None:
+        if self._heap[0][1] is sequence:
+            heapq.heappop(self._heap)
+            return
         self._heap = [entry for entry in self._heap if entry[1] is not sequence]
         heapq.heapify(self._heap)
 
@@ -92,7 +100,7 @@ class PriorityQueue:
         return len(self._heap)
 
     def __iter__(self) -> Iterator[Sequence]:
-        return (sequence for _, sequence in self._heap)
+        return (sequence for _, sequence in sorted(self._heap))
 
 
 POLICIES: dict[str, Callable[[], WaitingQueue]] = {"fcfs": ArrivalQueue, "priority": PriorityQueue}

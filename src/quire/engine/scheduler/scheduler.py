@@ -24,6 +24,7 @@ from quire.base.messages import (
 )
 from quire.engine.kv import BlockTable, KVCache
 from quire.engine.scheduler.draft import PlanDraft
+from quire.engine.scheduler.partial import PartialPrefills
 from quire.engine.scheduler.queues import POLICIES
 from quire.engine.scheduler.sequence import Sequence
 
@@ -41,7 +42,10 @@ class Scheduler:
         self._config = config
         self._clock = clock
         self.kv = KVCache(
-            cache.num_blocks, cache.block_size, enable_prefix_caching=cache.enable_prefix_caching
+            cache.num_blocks,
+            cache.block_size,
+            enable_prefix_caching=cache.enable_prefix_caching,
+            hash_algorithm=cache.hash_algorithm,
         )
         self._waiting = POLICIES[config.policy]()
         self._running: dict[Sequence, None] = {}  # in order of admission
@@ -134,24 +138,39 @@ class Scheduler:
             self._preempt(victim)
 
     def _admit(self, draft: PlanDraft) -> None:
-        """Seat waiting sequences in order until one does not fit: nobody overtakes."""
+        """Seat waiting sequences in order until one does not fit: nobody overtakes but as `partial` says."""
+        partial = PartialPrefills(self._config, self._running, draft)
         while len(self._waiting) and len(self._running) < self._config.max_num_seqs:
-            sequence = self._waiting.head()
+            sequence = partial.next_in_line(self._waiting)
+            if sequence is None:
+                return
             reads_prefix = not sequence.wants_prompt_logprobs
             num_cached = self.kv.claim_prefix(sequence.table, sequence.token_ids) if reads_prefix else 0
             sequence.num_computed = num_cached
             num_tokens = self._chunk_tokens(sequence, draft.budget_tokens)
+            is_whole = num_tokens == sequence.num_to_compute
+            may_start = num_tokens and (is_whole or (partial.has_room() and self._holds_whole(sequence)))
             copies = (
-                self.kv.extend(sequence.table, num_cached, num_cached + num_tokens) if num_tokens else None
+                self.kv.extend(sequence.table, num_cached, num_cached + num_tokens) if may_start else None
             )
             if copies is None:
                 self.kv.release(sequence.table)
                 sequence.num_computed = 0
                 return
-            self._waiting.pop()
+            self._waiting.remove(sequence)
             self._running[sequence] = None
             draft.add(sequence, num_tokens, copies)
+            if not is_whole:
+                partial.note(sequence)
             self._note_admission(sequence, num_cached)
+
+    def _holds_whole(self, sequence: Sequence) -> bool:
+        """Whether the pool has room for the rest of this prompt beside the rests of those under way."""
+        if not self._config.reserve_whole_prompts:
+            return True
+        num_promised = sum(self.kv.num_missing(other.table, len(other.token_ids)) for other in self._running)
+        num_missing = self.kv.num_missing(sequence.table, len(sequence.token_ids))
+        return num_promised + num_missing <= self.kv.pool.num_free
 
     def _chunk_tokens(self, sequence: Sequence, budget_tokens: int) -> int:
         """How many tokens the sequence may compute now; 0 when it has to wait for the next step."""

@@ -3,11 +3,12 @@
 from quire.model.checkpoint.card import read_card, read_generation_config, sampling_defaults
 from quire.model.checkpoint.config_keys import ConfigKeys
 from quire.model.checkpoint.headers import TensorEntry, verify_checkpoint, weight_entries
-from quire.model.checkpoint.locate import BUILTIN_MODEL, builtin_folder, locate_model
+from quire.model.checkpoint.locate import BUILTIN_MODEL, DownloadOptions, builtin_folder, locate_model
 
 __all__ = [
     "BUILTIN_MODEL",
     "ConfigKeys",
+    "DownloadOptions",
     "TensorEntry",
     "builtin_folder",
     "locate_model",

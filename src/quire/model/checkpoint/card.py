@@ -23,12 +23,15 @@ SAMPLING_KEYS = {
 }
 
 
-def read_card(folder: Path, *, name: str, hf_overrides: dict[str, Any] | None = None) -> ModelCard:
+def read_card(
+    folder: Path, *, name: str, hf_overrides: dict[str, Any] | None = None, config_folder: Path | None = None
+) -> ModelCard:
     """Raises CheckpointError naming the file and the key when the folder is no model Quire can serve.
 
-    `weight_bytes` is 0 where the folder holds no weights (only `load_format` dummy can use it then).
+    `config_folder` holds the config.json to read instead of the model's own. `weight_bytes` is 0 where the folder
+    holds no weights (only `load_format` dummy can use it then).
     """
-    path = folder / "config.json"
+    path = (config_folder or folder) / "config.json"
     whole = merged(_read_json(path), hf_overrides or {})
     config = _text_config(whole)
     family = _family(config, whole, path)

@@ -6,11 +6,13 @@ import os
 import shutil
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
 from quire.base.errors import CheckpointError
 from quire.base.observe import ByteProgress
+from quire.model.checkpoint.locate import DownloadOptions
 
 WANTED_SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
 UNWANTED_PREFIXES = ("consolidated", "adapter_", "README", "LICENSE")
@@ -24,7 +26,7 @@ class RemoteFile:
     size_bytes: int
 
 
-def download_model(name: str, revision: str, cache: Path, *, show_progress: bool) -> Path:
+def download_model(name: str, revision: str, cache: Path, options: DownloadOptions) -> Path:
     """Fetches what serving needs (configuration, tokenizer, templates, safetensors) and returns the snapshot.
 
     Raises CheckpointError when the model or revision does not exist, access is refused, the network fails, the
@@ -35,7 +37,7 @@ def download_model(name: str, revision: str, cache: Path, *, show_progress: bool
 
     endpoint = os.environ.get("HF_ENDPOINT") or None
     try:
-        commit, files = _list_files(name, revision, endpoint)
+        commit, files = _list_files(name, revision, endpoint, options)
         _check_space(name, files, cache)
         disable_progress_bars()
         cache.mkdir(parents=True, exist_ok=True)
@@ -48,11 +50,12 @@ def download_model(name: str, revision: str, cache: Path, *, show_progress: bool
                     revision=commit,
                     cache_dir=cache,
                     endpoint=endpoint,
+                    token=options.token,
                 )
                 for file in files
             ]
             try:
-                _follow(name, jobs, files, cache, show_progress)
+                _follow(name, jobs, files, cache, options.shows_progress)
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -65,13 +68,22 @@ def download_model(name: str, revision: str, cache: Path, *, show_progress: bool
     return snapshot
 
 
-def _list_files(name: str, revision: str, endpoint: str | None) -> tuple[str, list[RemoteFile]]:
+def _list_files(
+    name: str, revision: str, endpoint: str | None, options: DownloadOptions
+) -> tuple[str, list[RemoteFile]]:
     """The commit `revision` stands for, and its files worth having."""
     from huggingface_hub import HfApi
 
-    info = HfApi(endpoint=endpoint).model_info(name, revision=revision, files_metadata=True)
+    info = HfApi(endpoint=endpoint, token=options.token).model_info(
+        name, revision=revision, files_metadata=True
+    )
     remote = [RemoteFile(item.rfilename, item.size or 0) for item in info.siblings or []]
-    files = [file for file in remote if _is_wanted(file.name)]
+    files = [
+        file
+        for file in remote
+        if _is_wanted(file.name)
+        and not any(fnmatch(file.name, pattern) for pattern in options.ignore_patterns)
+    ]
     if not any(file.name == "config.json" for file in files):
         raise CheckpointError(
             f"{name} on the hub has no config.json: it is not a model in Hugging Face format."

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 from quire.base.errors import CheckpointError
@@ -18,6 +19,18 @@ from quire.model.checkpoint.headers import weight_files
 BUILTIN_MODEL = "quire-folio"
 DEFAULT_REVISION = "main"
 
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DownloadOptions:
+    """How to download: the access token (True for the stored login, None for whatever the hub's tools find), shell
+    patterns of files to leave out, and whether to show a progress bar."""
+
+    token: str | bool | None = None
+    ignore_patterns: tuple[str, ...] = ()
+    shows_progress: bool = True
+
+
+DEFAULT_DOWNLOAD = DownloadOptions()
 _ID = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?")
 _TRUE = ("1", "true", "yes", "on")
 
@@ -33,7 +46,7 @@ def locate_model(
     revision: str | None,
     download_dir: str | None,
     offline: bool | None = None,
-    progress: bool = True,
+    download: DownloadOptions = DEFAULT_DOWNLOAD,
 ) -> Path:
     """The folder of a model given by path, by the built-in model's name or by Hugging Face id.
 
@@ -65,7 +78,7 @@ def locate_model(
         )
     from quire.model.checkpoint.download import download_model
 
-    return download_model(name, revision or DEFAULT_REVISION, cache, show_progress=progress)
+    return download_model(name, revision or DEFAULT_REVISION, cache, download)
 
 
 def hub_cache() -> Path:

@@ -25,8 +25,13 @@ def fill_from_files(
     entries: dict[str, TensorEntry],
     dtype: torch.dtype,
     report: Callable[[int, int], None],
+    *,
+    copies: bool = False,
 ) -> None:
-    """Raises CheckpointError before reading anything if tensors and parameters do not match one to one."""
+    """With `copies` no parameter stays a view of a file: the files may go away afterwards.
+
+    Raises CheckpointError before reading anything if tensors and parameters do not match one to one.
+    """
     known = {weights.known_as(name): entry for name, entry in entries.items()}
     parameters = dict(network.named_parameters())
     _check_names(parameters, weights, known)
@@ -42,7 +47,7 @@ def fill_from_files(
 
         def read(name: str) -> Tensor:
             tensor: Tensor = files[known[name].file].get_tensor(known[name].name)
-            return tensor
+            return tensor.clone() if copies else tensor
 
         for name in parameters:
             source = weights.sources[name]

@@ -28,7 +28,9 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
         fill_dummy(network, dtype, report)
     else:
         entries = weight_entries(Path(config.card.folder))
-        fill_from_files(network, network.weights(), entries, dtype, report)
+        fill_from_files(
+            network, network.weights(), entries, dtype, report, copies=config.read_strategy == "eager"
+        )
     return network.eval()
 
 

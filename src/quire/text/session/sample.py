@@ -46,6 +46,11 @@ class SampleText:
     def finished(self) -> bool:
         return self._finish_reason is not None
 
+    def is_due(self, interval_tokens: int) -> bool:
+        """Whether a delta should be told: the first token, the end, and in between every `interval_tokens`."""
+        num_new = len(self._token_ids) - self._num_tokens_told
+        return self.finished or not self._num_tokens_told or num_new >= interval_tokens
+
     def apply(self, event: TokenEvent) -> bool:
         """Take one event's tokens and end; False when it held neither. Must not be called after the end."""
         # A stop token or EOS is part of the tokens; its text is shown only when stops are to be kept.

@@ -46,12 +46,14 @@ class Session:
         sampling_defaults: Mapping[str, Any] | None = None,
         *,
         limits: RequestLimits | None = None,
+        stream_interval_tokens: int = 1,
     ) -> None:
         self.client = client
         self.config = config
         self.tokenizer = tokenizer
         self.template = template
-        self.limits = limits or RequestLimits()
+        self.limits = limits or RequestLimits(max_n=config.max_n)
+        self._stream_interval_tokens = stream_interval_tokens
         self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
         self._defaults = {key: v for key, v in (sampling_defaults or {}).items() if key != "max_tokens"}
 
@@ -129,7 +131,13 @@ class Session:
         when the engine fails.
         """
         assert self.client is not None
-        output_stream = OutputStream(request, self.tokenizer, prompt_text, shown_ids=shown_ids)
+        output_stream = OutputStream(
+            request,
+            self.tokenizer,
+            prompt_text,
+            shown_ids=shown_ids,
+            interval_tokens=self._stream_interval_tokens,
+        )
         events = self.client.submit(request)
         engine_works = True
         try:

@@ -32,12 +32,14 @@ class OutputStream:
         prompt_text: str | None = None,
         *,
         shown_ids: frozenset[int] = frozenset(),
+        interval_tokens: int = 1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request = request
         self.prompt_text = prompt_text
         self._tokenizer = tokenizer
         self._clock = clock
+        self._interval_tokens = interval_tokens
         self._kind = request.sampling.output_kind
         self._samples = [
             SampleText(request, index, tokenizer, shown_ids) for index in range(request.sampling.n)
@@ -80,6 +82,8 @@ class OutputStream:
             if sample.finished:
                 self._num_open -= 1
                 self._to_abort.append(event.index)
+        if self._kind is OutputKind.DELTA and self._interval_tokens > 1:
+            changed = {index for index in changed if self._samples[index].is_due(self._interval_tokens)}
         return self._output(sorted(changed)) if changed else None
 
     def _note(self, event: TokenEvent) -> None:

@@ -1,7 +1,9 @@
 """Settings of the KV cache: its blocks and its share of memory."""
 
 from quire.base.config import kinds
+from quire.base.config.rows import Rows
 from quire.base.config.setting import Setting
+from quire.base.config.states import KV_QUANTIZATION, MAMBA, awaits, by_value, idle, refused
 
 GROUP = "CacheConfig"
 
@@ -52,3 +54,45 @@ SETTINGS = (
         doc="Keep the KV blocks of finished requests and reuse them for prompts that begin alike.",
     ),
 )
+
+ROWS = Rows(GROUP)
+
+# fmt: off
+IN_SHORT = (
+    ROWS.option("prefix-caching-hash-algo", kinds.choice("sha256", "sha256_cbor", "xxhash", "xxhash_cbor"),
+                "sha256", {},
+                "How blocks of tokens are named in the prefix cache: SHA-256 of their bytes, or of canonical "
+                "CBOR, which "
+                "other programs can compute as well.",
+                value_states=by_value(refused("two different prefixes could share a name; give sha256 or "
+                                              "sha256_cbor"),
+                                      "xxhash", "xxhash_cbor")),
+    ROWS.option("kv-cache-dtype", kinds.choice("auto", "bfloat16", "float16", "fp8", "fp8_ds_mla", "fp8_e4m3",
+                "fp8_e5m2", "fp8_inc", "fp8_per_token_head", "int8_per_token_head"), "auto", {},
+                "KV cache dtype.",
+                value_states=by_value(KV_QUANTIZATION, "fp8", "fp8_ds_mla", "fp8_e4m3", "fp8_e5m2", "fp8_inc",
+                "fp8_per_token_head",
+                "int8_per_token_head") | by_value(awaits("KV cache in another precision than the weights"),
+                "bfloat16", "float16")),
+    ROWS.option("calculate-kv-scales", kinds.switch(), False, KV_QUANTIZATION,
+                "Compute FP8 KV scales on the fly (deprecated)."),
+    ROWS.option("kv-cache-dtype-skip-layers", kinds.text(), [], KV_QUANTIZATION,
+                "Layers (indices or attention kinds) kept unquantized.", many=True),
+    ROWS.option("kv-sharing-fast-prefill", kinds.switch(), False,
+                idle("no family Quire knows shares KV between layers"), "Prefill shortcut for KV-sharing models."),
+    ROWS.option("mamba-cache-dtype", kinds.choice("auto", "float16", "float32"), "auto", MAMBA,
+                "Dtype of Mamba states."),
+    ROWS.option("mamba-ssm-cache-dtype", kinds.choice("auto", "float16", "float32"), "auto", MAMBA,
+                "Dtype of the SSM state only."),
+    ROWS.option("mamba-block-size", kinds.integer(8), None, MAMBA, "Mamba cache block in tokens (multiple of 8)."),
+    ROWS.option("mamba-cache-mode", kinds.choice("align", "all", "none"), "none", MAMBA,
+                "Which Mamba states prefix caching keeps."),
+    ROWS.option("enable-mamba-cache-stochastic-rounding", kinds.switch(), False, MAMBA,
+                "Stochastic rounding when storing fp16 SSM states."),
+    ROWS.option("mamba-cache-philox-rounds", kinds.integer(0), 0, MAMBA, "Philox rounds of that rounding."),
+    ROWS.option("kv-offloading-size", kinds.number(0.0), None, awaits("tiers below the KV cache"),
+                "CPU buffer for KV offloading, summed over TP ranks."),
+    ROWS.option("kv-offloading-backend", kinds.choice("lmcache", "native"), "native",
+                awaits("tiers below the KV cache"), "KV offloading implementation."),
+)
+# fmt: on

@@ -199,4 +199,38 @@ SETTINGS = (
         default=30,
         doc="Seconds that running requests get to finish on Ctrl-C or SIGTERM; 0 ends them at once.",
     ),
+    Setting(
+        name="middleware",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.text(),
+        many=True,
+        default=[],
+        doc="ASGI middleware to wrap around the server, as package.module.name: a class, or an async function of "
+        "request and call_next.",
+    ),
+    Setting(
+        name="disable-access-log-for-endpoints",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.text(),
+        default="",
+        doc="Paths, separated by commas, whose requests get no access log line, such as /health,/metrics.",
+    ),
+    Setting(
+        name="h11-max-incomplete-event-size",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.integer(1024),
+        default=64 * 1024,
+        doc="Most bytes of a request line and its headers. The name is vLLM's.",
+    ),
+    Setting(
+        name="h11-max-header-count",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.integer(1),
+        default=256,
+        doc="Most header lines of a request. The name is vLLM's.",
+    ),
 )

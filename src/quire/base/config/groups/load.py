@@ -1,16 +1,25 @@
 """Settings of loading: where checkpoints are kept and how weights are read."""
 
 from quire.base.config import kinds
+from quire.base.config.rows import Rows
 from quire.base.config.setting import Setting
+from quire.base.config.states import QUANTIZATION, by_value, idle, refused
 
 GROUP = "LoadConfig"
+# fmt: off
+OTHER_FORMATS = ("instanttensor", "mistral", "npcache", "pt", "runai_streamer", "runai_streamer_sharded",
+                 "sharded_state", "tensorizer")
+# fmt: on
+NOT_SAFETENSORS = refused("Quire reads safetensors only; give auto, safetensors or dummy")
 
 SETTINGS = (
     Setting(
         name="load-format",
         group=GROUP,
-        kind=kinds.choice("auto", "dummy", "safetensors"),
+        kind=kinds.choice("auto", "bitsandbytes", "dummy", "gguf", "safetensors", *OTHER_FORMATS),
         default="auto",
+        value_states=by_value(QUANTIZATION, "bitsandbytes", "gguf")
+        | by_value(NOT_SAFETENSORS, *OTHER_FORMATS),
         doc="How weights are read: auto and safetensors map the checkpoint's files, dummy makes random weights "
         "for measurements and needs no files.",
     ),
@@ -22,3 +31,23 @@ SETTINGS = (
         doc="Folder for downloaded models.",
     ),
 )
+
+ROWS = Rows(GROUP)
+
+# fmt: off
+IN_SHORT = (
+    ROWS.option("safetensors-load-strategy", kinds.choice("lazy", "eager", "prefetch", "torchao"), None, {},
+                "How weight files are read: lazy maps them, eager copies them into memory of the process's own.",
+                default_text="lazy", value_states=by_value(QUANTIZATION, "torchao")
+                | by_value(idle("the system reads ahead in mapped files by itself"), "prefetch")),
+    ROWS.option("ignore-patterns", kinds.text(), ["original/**/*"], {},
+                "Files of a repository that are not downloaded, as shell patterns.", many=True),
+    ROWS.variable("XDG_CACHE_HOME", kinds.path(), None, {}, "Folder of caches, that of Hugging Face among them.",
+                  default_text="~/.cache", is_shared=True),
+    ROWS.option("use-tqdm-on-load", kinds.switch(), True, {}, "Progress bar while a model is downloaded."),
+    ROWS.option("model-loader-extra-config", kinds.json_object(), {}, idle("Quire has one loader without options"),
+                "Extra options for the chosen loader."),
+    ROWS.option("pt-load-map-location", kinds.text(), "cpu", idle("Quire reads safetensors only, by mapping them"),
+                "torch.load map_location for .pt/.bin."),
+)
+# fmt: on

@@ -1,7 +1,24 @@
 """Settings of the model: which one, in which precision, how long a context, what its config says."""
 
 from quire.base.config import kinds
+from quire.base.config.rows import Rows
 from quire.base.config.setting import Effect, Setting, State
+from quire.base.config.states import (
+    EMBEDS,
+    MULTIMODAL,
+    NO_COMPILER,
+    NO_MOE,
+    OTHER_TOKENIZERS,
+    POOLING,
+    QUANTIZATION,
+    SLEEP,
+    SPECULATION,
+    awaits,
+    by_value,
+    gone,
+    idle,
+    refused,
+)
 
 GROUP = "ModelConfig"
 
@@ -56,7 +73,7 @@ SETTINGS = (
     Setting(
         name="allow-long-max-model-len",
         group=GROUP,
-        kind=kinds.switch(),
+        kind=kinds.truth("1", "true"),
         default=False,
         has_flag=False,
         environment=("VLLM_ALLOW_LONG_MAX_MODEL_LEN",),
@@ -120,3 +137,67 @@ SETTINGS = (
         },
     ),
 )
+
+ROWS = Rows(GROUP)
+
+# fmt: off
+IN_SHORT = (
+    ROWS.option("hf-config-path", kinds.text(), None, {},
+                "Folder or Hugging Face id to take config.json from, instead of the model's own."),
+    ROWS.option("tokenizer-revision", kinds.text(), None, {},
+                "Branch, tag or commit of the repository that --tokenizer names; without that option, of the "
+                "model's."),
+    ROWS.option("hf-token", kinds.token(), None, {},
+                "Token for downloads from Hugging Face; the option alone uses the login stored on this machine.",
+                environment=("HF_TOKEN",), is_secret=True),
+    ROWS.variable("VLLM_MODEL_REDIRECT_PATH", kinds.path(), None, {},
+                  "File that maps model names to folders: a JSON object, or lines of name, blank, folder."),
+    ROWS.option("disable-sliding-window", kinds.switch(), False, {},
+                "Shorten the context to the sliding window, so that every layer sees all of it."),
+    ROWS.option("skip-tokenizer-init", kinds.switch(), False, awaits("engine without tokenizer"),
+                "No tokenizer: token ids in and out only."),
+    ROWS.option("logits-processors", kinds.text(), None, awaits("logits processors of one's own"),
+                "Fully qualified classes of custom logits processors.", many=True),
+    ROWS.option("runner", kinds.choice("auto", "draft", "generate", "pooling"), "auto", {},
+                "Kind of runner to start for the model.",
+                value_states=by_value(POOLING, "pooling") | by_value(SPECULATION, "draft")),
+    ROWS.option("convert", kinds.choice("auto", "classify", "embed", "none"), "auto", {},
+                "Adapt a generative model for pooling.",
+                value_states=by_value(POOLING, "classify", "embed")),
+    ROWS.option("tokenizer-mode", kinds.choice("auto", "deepseek_v32", "hf", "mistral", "slow", "qwen_vl"), "auto",
+                {},
+                "Which tokenizer implementation to use.",
+                value_states=by_value(OTHER_TOKENIZERS, "deepseek_v32", "mistral", "slow", "qwen_vl")),
+    ROWS.option("allowed-local-media-path", kinds.text(), "", MULTIMODAL,
+                "Directory from which requests may read local media (risk)."),
+    ROWS.option("allowed-media-domains", kinds.text(), None, MULTIMODAL, "Allow-list of media URL hosts.", many=True),
+    ROWS.option("code-revision", kinds.text(), None, refused("Quire never runs code from a model repository"),
+                "Revision of remote model code."),
+    ROWS.option("quantization", kinds.text(), None, QUANTIZATION,
+                "Quantization method; None reads quantization_config of the model.", aliases=("-q",)),
+    ROWS.option("allow-deprecated-quantization", kinds.switch(), False, QUANTIZATION,
+                "Permit deprecated quantization methods."),
+    ROWS.option("enforce-eager", kinds.switch(), False, NO_COMPILER, "No compilation or CUDA graphs."),
+    ROWS.option("enable-return-routed-experts", kinds.switch(), False, NO_MOE,
+                "Return the expert ids chosen per token."),
+    ROWS.option("disable-cascade-attn", kinds.switch(), True,
+                idle("vLLM 0.33 ignores it too; Quire has one way to compute attention"),
+                "Turn cascade attention off."),
+    ROWS.option("enable-prompt-embeds", kinds.switch(), False, EMBEDS, "Accept prompt_embeds as input."),
+    ROWS.option("config-format", kinds.choice("auto", "hf", "mistral"), "auto", {}, "Format of the model config.",
+                value_states=by_value(refused("Quire reads Hugging Face's config.json only"), "mistral")),
+    ROWS.json("pooler-config", "PoolerConfig", POOLING, "Pooling behaviour."),
+    ROWS.option("enable-sleep-mode", kinds.switch(), False, SLEEP,
+                "Allow releasing device memory while idle (CUDA/HIP)."),
+    ROWS.option("model-impl", kinds.choice("auto", "terratorch", "transformers", "vllm"), "auto", {},
+                "Native, Transformers or TerraTorch implementation.",
+                value_states=by_value(refused("Quire runs its own implementation only; give auto or vllm"),
+                "terratorch", "transformers")),
+    ROWS.option("override-attention-dtype", kinds.text(), None, gone("the attention kernels follow --dtype"),
+                "Override dtype of attention."),
+    ROWS.option("io-processor-plugin", kinds.text(), None, awaits("input and output processors"),
+                "IO-processor plugin to load."),
+    ROWS.option("renderer-num-workers", kinds.integer(1), 1, idle("long texts are tokenised in threads as needed"),
+                "Threads for tokenizing, templating and multimodal preprocessing."),
+)
+# fmt: on

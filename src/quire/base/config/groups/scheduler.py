@@ -1,7 +1,9 @@
 """Settings of the scheduler: what one step may hold and who goes first."""
 
 from quire.base.config import kinds
+from quire.base.config.rows import Rows
 from quire.base.config.setting import Setting
+from quire.base.config.states import MULTIMODAL, by_value, idle
 
 GROUP = "SchedulerConfig"
 
@@ -37,7 +39,7 @@ SETTINGS = (
     Setting(
         name="long-prefill-token-threshold",
         group=GROUP,
-        kind=kinds.human_integer(0),
+        kind=kinds.integer(0),
         default=0,
         doc="Most tokens of one prompt in one step; 0 means only the step's own limit.",
     ),
@@ -51,3 +53,41 @@ SETTINGS = (
         doc="Threads that compute a step.",
     ),
 )
+
+ROWS = Rows(GROUP)
+
+# fmt: off
+IN_SHORT = (
+    ROWS.option("max-num-partial-prefills", kinds.integer(1), None, {},
+                "Most prompts that are computed in part at a time; the others wait their turn.",
+                default_text="no limit but the step's own"),
+    ROWS.option("max-long-partial-prefills", kinds.integer(1), None, {},
+                "Most prompts longer than --long-prefill-token-threshold among those; shorter ones then go "
+                "ahead of them.",
+                default_text="no limit"),
+    ROWS.option("scheduler-reserve-full-isl", kinds.switch(), True, {},
+                "Admit a request only when the KV cache has room for its whole prompt, not just for its first "
+                "chunk."),
+    ROWS.option("scheduler-cls", kinds.text(), None, {},
+                "Class to schedule with instead of Quire's, as package.module.Class; see docs/settings.md."),
+    ROWS.option("stream-interval", kinds.integer(1), 1, {},
+                "Tokens in one message of a stream; the first token and the end are always sent at once.",
+                is_for_server=True),
+    ROWS.option("performance-mode", kinds.choice("balanced", "interactivity", "throughput"), "balanced", {},
+                "Preset: throughput doubles the default step limits.",
+                value_states=by_value(idle("the default step limits already keep streams going"), "interactivity")),
+    ROWS.variable("VLLM_CPU_OMP_THREADS_BIND", kinds.text(), "auto", {},
+                  "Processors the engine computes on, such as 0-31 or 0,2,4; all or auto for those granted, "
+                  "nobind to "
+                  "leave threads to the system.", harmless=("all",)),
+    ROWS.variable("VLLM_CPU_NUM_OF_RESERVED_CPU", kinds.integer(0), None, {},
+                  "Processors kept free for the HTTP server, taken from the end of those granted.", default_text="0"),
+    ROWS.option("disable-chunked-mm-input", kinds.switch(), False, MULTIMODAL,
+                "Never split one media item over steps."),
+    ROWS.option("disable-hybrid-kv-cache-manager", kinds.switch(), None,
+                idle("every layer's KV blocks are managed alike"), "Same KV size for all attention kinds."),
+    ROWS.option("async-scheduling", kinds.switch(), None,
+                idle("a step is planned in microseconds, before the next one runs", "cpu"),
+                "Overlap scheduling with execution."),
+)
+# fmt: on

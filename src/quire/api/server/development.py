@@ -1,0 +1,33 @@
+"""Routes for development, served under VLLM_SERVER_DEV_MODE only: they let any caller look in and meddle."""
+
+from __future__ import annotations
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quire.api.server.replies import json_reply
+from quire.api.server.service import Service
+
+_SECRET_FIELDS = ("api_keys", "ssl_keyfile")
+
+
+def development_routes(service: Service) -> list[Route]:
+    async def reset_prefix_cache(_request: Request) -> Response:
+        """Prompts that begin like earlier ones are computed anew."""
+        service.generating_session()  # refuses while there is no engine to tell
+        service.client.forget_prefixes()
+        return json_reply({"status": "ok"})
+
+    async def server_info(_request: Request) -> Response:
+        """Both configurations, without keys."""
+        server = msgspec.to_builtins(service.config)
+        for field in _SECRET_FIELDS:
+            server.pop(field)
+        return json_reply({"engine": msgspec.to_builtins(service.engine_config), "server": server})
+
+    return [
+        Route("/reset_prefix_cache", reset_prefix_cache, methods=["POST"]),
+        Route("/server_info", server_info),
+    ]

@@ -1,0 +1,67 @@
+"""Settings given as JSON objects, and presets of the whole engine."""
+
+from quire.base.config import kinds
+from quire.base.config.rows import Rows
+from quire.base.config.states import (
+    GRAMMAR,
+    KV_EVENTS,
+    KV_TRANSFER,
+    MULTIMODAL,
+    NO_COMPILER,
+    NO_GPU,
+    NO_GPU_KERNELS,
+    NO_MOE,
+    PARALLELISM,
+    PROFILING,
+    REASONING,
+    SPECULATION,
+    WEIGHT_TRANSFER,
+    idle,
+)
+
+ROWS = Rows("VllmConfig")
+
+# fmt: off
+SETTINGS = (
+    ROWS.option("aggregate-engine-logging", kinds.switch(), False, PARALLELISM,
+                "With data parallelism log one combined statistic instead of one per engine."),
+    ROWS.option("gdn-prefill-backend", kinds.choice("flashinfer", "triton"), None, NO_GPU_KERNELS,
+                "Kernel for gated-delta-net prefill."),
+    ROWS.option("attention-backend", kinds.text(), None,
+                idle("ops choose their kernel by what the processor has", "cpu"),
+                "Attention kernel family.", environment=("VLLM_ATTENTION_BACKEND",)),
+    ROWS.option("reasoning-parser-plugin", kinds.text(), "", REASONING,
+                "Python file registering extra reasoning parsers."),
+    ROWS.option("cudagraph-capture-sizes", kinds.integer(1), None, NO_GPU, "Batch sizes to capture.", many=True),
+    ROWS.option("max-cudagraph-capture-size", kinds.integer(1), None, NO_GPU, "Largest captured size."),
+    ROWS.json("ir-op-priority", "IrOpPriorityConfig",
+                idle("vLLM 0.33 lets go of it; ops choose their kernel by what the processor has"),
+                "Preferred implementations of IR ops."),
+    ROWS.option("enable-flashinfer-autotune", kinds.switch(), None, NO_GPU_KERNELS,
+                "FlashInfer autotuning in warmup."),
+    ROWS.option("moe-backend",
+                kinds.choice("aiter", "auto", "cutlass", "deep_gemm", "flashinfer_cutedsl", "flashinfer_cutlass",
+                "flashinfer_trtllm", "marlin", "triton", folds=True),
+                "auto", NO_MOE,
+                "MoE kernel family."),
+    ROWS.json("speculative-config", "SpeculativeConfig", SPECULATION, "Speculative decoding.", aliases=("-sc",)),
+    ROWS.json("kv-transfer-config", "KVTransferConfig", KV_TRANSFER, "KV transfer between instances."),
+    ROWS.json("kv-events-config", "KVEventsConfig", KV_EVENTS, "Publish KV cache events."),
+    ROWS.json("ec-transfer-config", "ECTransferConfig", MULTIMODAL, "Encoder-cache transfer."),
+    ROWS.json("compilation-config", "CompilationConfig", NO_COMPILER,
+                "torch.compile and CUDA graph settings.", aliases=("-cc",)),
+    ROWS.json("attention-config", "AttentionConfig", idle("ops choose their kernel by what the processor has"),
+                "Attention settings.", aliases=("-ac",)),
+    ROWS.json("reasoning-config", "ReasoningConfig", REASONING, "Reasoning delimiters and budgets."),
+    ROWS.json("kernel-config", "KernelConfig", idle("ops choose their kernel by what the processor has"),
+                "Kernel choice and warmup."),
+    ROWS.option("additional-config", kinds.json_object(), {}, idle("no platform Quire runs on has extras"),
+                "Platform-specific extras."),
+    ROWS.json("structured-outputs-config", "StructuredOutputsConfig", GRAMMAR, "Structured output engine."),
+    ROWS.json("profiler-config", "ProfilerConfig", PROFILING, "Profiler."),
+    ROWS.option("optimization-level", kinds.number_choice(0, 1, 2, 3), 2, NO_COMPILER,
+                "Start-up time against speed preset (-O).", aliases=("-O",)),
+    ROWS.json("weight-transfer-config", "WeightTransferConfig", WEIGHT_TRANSFER,
+                "Weight updates during RL training."),
+)
+# fmt: on

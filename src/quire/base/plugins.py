@@ -1,0 +1,35 @@
+"""Plugins: functions that installed packages offer under the entry point group `quire.plugins`.
+
+Each runs once in every process of Quire, before anything else, and may register what it brings. None runs unless
+VLLM_PLUGINS names it: a package that happens to be installed does not decide what a server runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from quire.base.errors import ConfigError
+
+GROUP = "quire.plugins"
+
+
+def run_plugins(names: Sequence[str]) -> None:
+    """Run the named plugins in the given order. Raises ConfigError when one is not installed or fails."""
+    if not names:
+        return
+    from importlib.metadata import entry_points  # reads every installed package's metadata
+
+    found = {point.name: point for point in entry_points(group=GROUP)}
+    for name in names:
+        if name not in found:
+            there = ", ".join(sorted(found)) or "none"
+            raise ConfigError(
+                f"VLLM_PLUGINS: no installed package offers {name!r} under {GROUP}; there is {there}",
+                setting="plugins",
+            )
+        try:
+            found[name].load()()
+        except Exception as problem:  # whatever somebody else's code raises
+            raise ConfigError(
+                f"VLLM_PLUGINS: {name} failed ({type(problem).__name__}: {problem})", setting="plugins"
+            ) from problem
