@@ -45,6 +45,14 @@ SETTINGS = (
         "where this CPU computes in it at full speed, else float32.",
     ),
     Setting(
+        name="native-isa",
+        group=GROUP,
+        kind=kinds.choice("auto", "avx2", "avx512", "avx512_bf16", "off", "scalar"),
+        default="auto",
+        doc="Instruction set of the native kernels, for tests and comparisons: auto takes the best one of this CPU, "
+        "off runs everything on torch. One that the CPU lacks is refused.",
+    ),
+    Setting(
         name="max-model-len",
         group=GROUP,
         kind=kinds.context_length(),
