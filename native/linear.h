@@ -150,28 +150,40 @@ static void linear_panels(const LinearCall<T>& call, int64_t first, int64_t last
     }
 }
 
+// Rows of inputs that lie a power of two apart fall on the same lines of the first cache and drive each other out.
+constexpr int64_t COLLISION_BYTES = 2048;
+constexpr int64_t ROWS_THAT_COLLIDE = 8;
+
 // Inputs as the product reads them: themselves where their form is right, else a copy, padded to whole steps.
 template <class T>
 static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, int64_t inputs) {
     using P = Product<T>;
-    constexpr bool same_form = sizeof(typename P::X) == P::K * sizeof(T);
-    if (same_form && inputs % P::K == 0 && x_stride % P::K == 0) {
-        call.x = reinterpret_cast<const typename P::X*>(x);
+    using X = typename P::X;
+    constexpr bool same_form = sizeof(X) == P::K * sizeof(T);
+    const bool collides =
+        call.rows >= ROWS_THAT_COLLIDE && x_stride * static_cast<int64_t>(sizeof(T)) % COLLISION_BYTES == 0;
+    if (same_form && inputs % P::K == 0 && x_stride % P::K == 0 && !collides) {
+        call.x = reinterpret_cast<const X*>(x);
         call.x_stride = x_stride / P::K;
         return nullptr;
     }
+    call.x_stride = up(call.steps * sizeof(X), 64) * 64 / sizeof(X) + 64 / sizeof(X);
+    if (call.x_stride * static_cast<int64_t>(sizeof(X)) % COLLISION_BYTES == 0) call.x_stride += 64 / sizeof(X);
     using Element = typename Either<same_form, T, float>::Type;
-    auto* copy = static_cast<Element*>(__builtin_malloc(call.rows * call.steps * P::K * sizeof(Element)));
+    void* copy = __builtin_malloc(static_cast<size_t>(call.rows * call.x_stride) * sizeof(X));
+    call.x = static_cast<const X*>(copy);
     for (int64_t m = 0; m < call.rows; ++m) {
-        Element* row = copy + m * call.steps * P::K;
-        for (int64_t k = 0; k < inputs; ++k) {
-            if constexpr (same_form) row[k] = x[m * x_stride + k];
-            else row[k] = widen(x[m * x_stride + k]);
+        Element* row = static_cast<Element*>(copy) + m * call.x_stride * P::K;
+        const T* from = x + m * x_stride;
+        if constexpr (same_form) {
+            memcpy(row, from, static_cast<size_t>(inputs) * sizeof(T));
+        } else {
+            int64_t k = 0;
+            for (; k + WIDTH <= inputs; k += WIDTH) store(row + k, load(from + k));
+            for (; k < inputs; ++k) row[k] = widen(from[k]);
         }
         if (inputs % P::K) row[inputs] = Element{};
     }
-    call.x = reinterpret_cast<const typename P::X*>(copy);
-    call.x_stride = call.steps;
     return copy;
 }
 
