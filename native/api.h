@@ -15,6 +15,15 @@ struct QuireLinear {
     int32_t dtype;
 };
 
+// A weight rounded to 8 bits, in the packed layout of linear_int8.h.
+struct QuireLinearInt8 {
+    const int8_t* packed;
+    const float* scales;
+    const int32_t* offsets;
+    int64_t outputs;
+    int64_t inputs;
+};
+
 // Which tokens of a step belong to which sequence. Sequence s has the tokens query_starts[s] .. query_starts[s+1]
 // of the step, the last ones of its context of context_lens[s] tokens; its block b is tables[table_starts[s] + b].
 struct QuireBatch {
@@ -51,6 +60,11 @@ struct QuireKernels {
     void (*linear)(const QuireLinear* weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
                    void* out);
     void (*linear_rows)(const QuireLinear* weight, const int64_t* indices, int64_t count, void* out);
+    void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
+    void (*linear_int8)(const QuireLinearInt8* weight, int32_t dtype, const void* x, int64_t rows, int64_t x_stride,
+                        const void* bias, void* out);
+    void (*linear_int8_rows)(const QuireLinearInt8* weight, int32_t dtype, const int64_t* indices, int64_t count,
+                             void* out);
     void (*rms_norm)(int32_t dtype, const void* x, const void* weight, void* out, int64_t rows, int64_t inner,
                      int64_t width, int64_t row_stride, float eps, float offset);
     void (*rope)(int32_t dtype, const void* x, const float* cos, const float* sin, void* out, int64_t tokens,

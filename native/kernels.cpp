@@ -2,6 +2,7 @@
 #include "activation.h"
 #include "attention.h"
 #include "linear.h"
+#include "linear_int8.h"
 #include "linear_pack.h"
 #include "rms_norm.h"
 #include "rope.h"
@@ -9,6 +10,6 @@
 namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
-const QuireKernels kernels = {linear_pack, linear, linear_rows, rms_norm, rope, activation, attention};
+const QuireKernels kernels = {linear_pack, linear, linear_rows, linear_int8_pack, linear_int8, linear_int8_rows, rms_norm, rope, activation, attention};
 
 }  // namespace quire::QUIRE_NAMESPACE

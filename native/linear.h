@@ -86,7 +86,7 @@ struct LinearCall {
 };
 
 template <class T>
-INLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, const Vec* sum) {
+NOINLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, const Vec* sum) {
     UNROLL for (int v = 0; v < VECS; ++v) {
         int64_t n = output + v * WIDTH, left = call.outputs - n;
         if (left <= 0) return;
@@ -115,7 +115,11 @@ static void linear_tile(const LinearCall<T>& call, int64_t row, int64_t panel) {
             Product<T>::add_step(weight + p * panel_size + step * PANEL, x, step, sum[p], ROWS);
     }
     UNROLL for (int p = 0; p < PANELS; ++p)
-        UNROLL for (int m = 0; m < ROWS; ++m) finish(call, row + m, (panel + p) * PANEL, sum[p][m]);
+        UNROLL for (int m = 0; m < ROWS; ++m) {
+            Vec done[VECS];  // a copy: sums whose address is taken would be stored in every step
+            UNROLL for (int v = 0; v < VECS; ++v) done[v] = sum[p][m][v];
+            finish(call, row + m, (panel + p) * PANEL, done);
+        }
 }
 
 // Few rows leave registers free: several panels at once hide the latency of the accumulators.

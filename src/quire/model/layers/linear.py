@@ -16,6 +16,9 @@ from quire.model import ops
 from quire.model.kernels import Prepared
 from quire.model.layers.layer import Layer
 
+# how weights are held and multiplied, by the name of --quantization; "" is the checkpoint's own precision
+SCHEMES = {"": ops.linear, "int8": ops.linear_int8}
+
 
 class Linear(Layer):
     """y = x Wᵀ + b with weight (out_features, in_features). Several projections of the same input may be
@@ -29,11 +32,14 @@ class Linear(Layer):
         )
         self.bias = nn.Parameter(torch.empty(sum(self.parts)), requires_grad=False) if bias else None
 
-    def forward(self, x_TK: Tensor) -> Tensor:
-        return ops.linear(x_TK, self.weight, self.bias)
+        self.scheme = ""
 
-    def prepare(self) -> None:
-        _prepare_weight(self)
+    def forward(self, x_TK: Tensor) -> Tensor:
+        return SCHEMES[self.scheme](x_TK, self.weight, self.bias)
+
+    def prepare(self, scheme: str) -> None:
+        """Gives the loaded weight the form it is computed in; `scheme` is a key of SCHEMES."""
+        _prepare_weight(self, scheme)
 
     def split(self, x_TK: Tensor) -> tuple[Tensor, ...]:
         """The results of the stacked projections, one tensor each."""
@@ -46,6 +52,7 @@ class Embedding(Layer):
     def __init__(self, num_rows: int, width: int) -> None:
         super().__init__()
         self.weight: Tensor | Prepared = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
+        self.scheme = ""
         self._is_head = False
 
     def forward(self, index_T: Tensor) -> Tensor:
@@ -59,20 +66,21 @@ class Embedding(Layer):
         self._is_head = True
         return self._project
 
-    def prepare(self) -> None:
+    def prepare(self, scheme: str) -> None:
+        """As Linear's; a table that is no head stays as it is."""
         if self._is_head:
-            _prepare_weight(self)
+            _prepare_weight(self, scheme)
 
     def _project(self, hidden_RD: Tensor) -> Tensor:
-        return ops.linear(hidden_RD, self.weight)
+        return SCHEMES[self.scheme](hidden_RD, self.weight)
 
 
-def _prepare_weight(layer: Linear | Embedding) -> None:
+def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
     """Puts the provider's form of the weight in the parameter's place, so that one copy of it is held."""
     weight = layer.weight
-    if isinstance(weight, Prepared):
-        return
-    prepared = ops.linear.prepare(weight)
+    assert isinstance(weight, Tensor), "a weight is prepared once"
+    layer.scheme = scheme
+    prepared = SCHEMES[scheme].prepare(weight)
     if isinstance(prepared, Prepared):
         del layer.weight
         layer.weight = prepared

@@ -13,7 +13,9 @@ PATTERN_ELEMENTS = 1 << 20
 SPREAD = 0.02  # standard deviation, that of a freshly initialised network
 
 
-def fill_dummy(network: nn.Module, dtype: torch.dtype, report: Callable[[int, int], None]) -> None:
+def fill_dummy(
+    network: nn.Module, dtype: torch.dtype, report: Callable[[int, int], None], scheme: str = ""
+) -> None:
     """Matrices repeat one block of normal numbers, each from another place in it; vectors are all ones for
     weights and zeros for biases."""
     generator = torch.Generator().manual_seed(0)
@@ -27,7 +29,7 @@ def fill_dummy(network: nn.Module, dtype: torch.dtype, report: Callable[[int, in
             value.fill_(0.0 if name.endswith("bias") else 1.0)
         else:
             _repeat(value.view(-1), pattern, index * 7919)
-        place(network, name, value)
+        place(network, name, value, scheme)
         done_bytes += value.numel() * dtype.itemsize
         report(done_bytes, total_bytes)
 

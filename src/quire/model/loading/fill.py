@@ -26,8 +26,10 @@ def fill_from_files(
     entries: dict[str, TensorEntry],
     dtype: torch.dtype,
     report: Callable[[int, int], None],
+    scheme: str = "",
 ) -> None:
-    """Raises CheckpointError before reading anything if tensors and parameters do not match one to one."""
+    """`scheme` is the one that `place` quantises by. Raises CheckpointError before reading anything if tensors and
+    parameters do not match one to one."""
     known = {weights.known_as(name): entry for name, entry in entries.items()}
     parameters = dict(network.named_parameters())
     _check_names(parameters, weights, known)
@@ -47,7 +49,7 @@ def fill_from_files(
 
         for name in parameters:
             source = weights.sources[name]
-            place(network, name, _join(source, read, dtype))
+            place(network, name, _join(source, read, dtype), scheme)
             done_bytes += sum(known[part].size_bytes for part in source.names)
             report(done_bytes, total_bytes)
 

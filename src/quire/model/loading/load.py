@@ -26,7 +26,7 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     report = report or (lambda done, total: None)
     dtype = getattr(torch, config.dtype)
     if config.load_format == "dummy":
-        fill_dummy(network, dtype, report)
+        fill_dummy(network, dtype, report, config.quantization)
     else:
         entries = read_headers(Path(config.card.folder))
         if not entries:
@@ -34,7 +34,7 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
                 f"{config.card.folder} holds no safetensors file; add the weights, "
                 f"or measure without them with --load-format dummy."
             )
-        fill_from_files(network, network.weights(), entries, dtype, report)
+        fill_from_files(network, network.weights(), entries, dtype, report, config.quantization)
     return network.eval()
 
 

@@ -53,16 +53,22 @@ class Choice:
     variant: str = ""  # of the provider: its instruction set
 
 
+def _as_it_is(weight: Tensor) -> Tensor:
+    return weight
+
+
 @dataclass(frozen=True, eq=False)
 class Op(Generic[P, R]):
     """One op. Calling it calls the provider chosen on first use.
 
-    `cases(seed, dtype)` yields keyword arguments that cover the op's shapes and options.
+    `cases(seed, dtype)` yields keyword arguments that cover the op's shapes and options. `prepare_reference` gives a
+    weight the form that the reference keeps it in.
     """
 
     name: str
     reference: Callable[P, R]
     cases: Callable[[int, torch.dtype], Iterator[Case]]
+    prepare_reference: Callable[[Tensor], Tensor | Prepared] = _as_it_is
     tolerances: dict[torch.dtype, Tolerance] = field(default_factory=lambda: dict(TIGHT))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -78,10 +84,11 @@ class Op(Generic[P, R]):
     def prepare(self, weight: Tensor) -> Tensor | Prepared:
         """The weight as the chosen provider wants to be given it: in its own layout, or as it is."""
         run, _ = self._chosen
-        change: Callable[[Tensor], Tensor | Prepared] | None = getattr(
-            importlib.import_module(run.__module__), "prepare", None
-        )
-        return weight if change is None else change(weight)
+        if run is self.reference:
+            return self.prepare_reference(weight)
+        change = getattr(importlib.import_module(run.__module__), "prepare", _as_it_is)
+        prepared: Tensor | Prepared = change(weight)
+        return prepared
 
     @contextmanager
     def provided_by(self, backends: tuple[str, ...]) -> Iterator[Choice]:

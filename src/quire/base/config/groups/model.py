@@ -45,6 +45,14 @@ SETTINGS = (
         "where this CPU computes in it at full speed, else float32.",
     ),
     Setting(
+        name="quantization",
+        group=GROUP,
+        kind=kinds.choice("int8"),
+        default_text="the checkpoint's own precision",
+        doc="Quantise the weights while they are loaded. int8: 8 bits with a scale for each output, and each row of "
+        "inputs rounded to 8 bits with a scale of its own.",
+    ),
+    Setting(
         name="native-isa",
         group=GROUP,
         kind=kinds.choice("auto", "avx2", "avx512", "avx512_bf16", "off", "scalar"),

@@ -16,7 +16,7 @@ import torch
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 1  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 2  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 _SIGNATURES: dict[str, list[Any]] = {
@@ -25,6 +25,9 @@ _SIGNATURES: dict[str, list[Any]] = {
     "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
     "quire_linear": [c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
     "quire_linear_rows": [c_void_p, c_void_p, c_int64, c_void_p],
+    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
+    "quire_linear_int8": [c_void_p, c_int32, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
+    "quire_linear_int8_rows": [c_void_p, c_int32, c_void_p, c_int64, c_void_p],
     "quire_rms_norm": [c_int32, *[c_void_p] * 3, *[c_int64] * 4, c_float, c_float],
     "quire_rope": [c_int32, *[c_void_p] * 4, *[c_int64] * 5],
     "quire_activation": [c_int32, c_void_p, c_void_p, c_int64, c_int64, c_int32, c_int32],
