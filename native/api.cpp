@@ -58,7 +58,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 2; }
+EXPORT int32_t quire_version() { return 3; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -120,7 +120,7 @@ EXPORT void quire_rms_norm(int32_t dtype, const void* x, const void* weight, voi
                            int64_t width, int64_t row_stride, float eps, float offset) {
     quire::chosen->kernels->rms_norm(dtype, x, weight, out, rows, inner, width, row_stride, eps, offset);
 }
-EXPORT void quire_rope(int32_t dtype, const void* x, const float* cos, const float* sin, void* out, int64_t tokens,
+EXPORT void quire_rope(int32_t dtype, const void* x, const void* cos, const void* sin, void* out, int64_t tokens,
                        int64_t heads, int64_t head_dim, int64_t half, int64_t token_stride) {
     quire::chosen->kernels->rope(dtype, x, cos, sin, out, tokens, heads, head_dim, half, token_stride);
 }

@@ -67,7 +67,7 @@ struct QuireKernels {
                              void* out);
     void (*rms_norm)(int32_t dtype, const void* x, const void* weight, void* out, int64_t rows, int64_t inner,
                      int64_t width, int64_t row_stride, float eps, float offset);
-    void (*rope)(int32_t dtype, const void* x, const float* cos, const float* sin, void* out, int64_t tokens,
+    void (*rope)(int32_t dtype, const void* x, const void* cos, const void* sin, void* out, int64_t tokens,
                  int64_t heads, int64_t head_dim, int64_t half, int64_t token_stride);
     void (*activation)(int32_t dtype, const void* x, void* out, int64_t rows, int64_t width, int32_t kind,
                        int32_t gated);

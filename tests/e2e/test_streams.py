@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import signal
 
 import openai
 import pytest
@@ -52,6 +54,19 @@ async def test_64_concurrent_streams_equal_their_solo_runs(server):
             alone = await collect(client, number)
             assert crowd[number] == alone, f"stream {number} differs from its solo run"
         assert {reason for _, _, reason in crowd} <= {"stop", "length"}
+
+
+async def test_streams_outlive_a_killed_engine(server):
+    """The same HTTP replies go on, byte-equal to undisturbed ones."""
+    async with openai.AsyncOpenAI(base_url=f"{server.base_url}/v1", api_key="none", timeout=120) as client:
+        expected = await asyncio.gather(*(collect(client, number) for number in range(16)))
+        crowd = [asyncio.create_task(collect(client, number)) for number in range(16)]
+        before = await asyncio.to_thread(server.metric, "vllm:generation_tokens_total")
+        while await asyncio.to_thread(server.metric, "vllm:generation_tokens_total") < before + 50:
+            pass
+        os.kill(server.children()[0], signal.SIGKILL)
+        assert await asyncio.gather(*crowd) == expected
+    await asyncio.to_thread(server.wait_metric, "vllm:num_requests_running", 0)
 
 
 async def test_a_stream_says_what_the_whole_reply_says(server):

@@ -37,7 +37,9 @@ def expected(family: str) -> list[list[int]]:
     for prompt in prompts():
         ids = torch.tensor([prompt])
         with torch.no_grad():
-            grown = model.generate(ids, max_new_tokens=NUM_OUTPUTS, do_sample=False, eos_token_id=None, pad_token_id=0)
+            grown = model.generate(
+                ids, max_new_tokens=NUM_OUTPUTS, do_sample=False, eos_token_id=None, pad_token_id=0
+            )
         streams.append(grown[0, len(prompt) :].tolist())
     return streams
 
@@ -64,7 +66,9 @@ def run(family: str, *, chunk: int, prefix_caching: bool, num_blocks: int) -> tu
     client = InProcessClient(config, audit_steps=True)
     for number, prompt in enumerate(prompts()):
         sampling = SamplingParams(temperature=0.0, max_tokens=NUM_OUTPUTS, ignore_eos=True)
-        client.submit(EngineRequest(request_id=str(number), prompt_token_ids=prompt, sampling=sampling, seed=0))
+        client.submit(
+            EngineRequest(request_id=str(number), prompt_token_ids=prompt, sampling=sampling, seed=0)
+        )
     streams: list[list[int]] = [[] for _ in prompts()]
     while client.has_work:
         for event in client.step():

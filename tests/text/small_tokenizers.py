@@ -41,7 +41,7 @@ def byte_level() -> Tokenizer:
 
 
 def byte_fallback_bpe(*, strips: bool = True) -> Tokenizer:
-    """Llama 2's kind: SentencePiece BPE, spaces as ▁, unknown characters as <0xNN> tokens; Gemma's without `strips`."""
+    """Llama 2's kind: SentencePiece BPE, spaces as ▁, what is unknown as <0xNN> tokens; Gemma's without `strips`."""
     trained = Tokenizer(models.BPE())
     trained.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="first", split=False)
     trainer = trainers.BpeTrainer(vocab_size=200, show_progress=False, limit_alphabet=60)

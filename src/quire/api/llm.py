@@ -12,6 +12,7 @@ from quire.api.startup import prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
+from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
 from quire.text.session import OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
@@ -20,6 +21,7 @@ from quire.text.tokenizer import Tokenizer
 if TYPE_CHECKING:
     from tqdm import tqdm
 
+QUIET_LOADING_S = 1.5  # loading that takes longer shows its progress
 DEFAULT_MAX_TOKENS = 16  # SamplingParams' own default, as users of `LLM` expect it
 Prompt = str | list[int] | dict[str, Any]
 Message = dict[str, Any]
@@ -36,9 +38,11 @@ class LLM:
         startup = prepare_startup(Asked.from_keywords({"model": model, **settings}))
         self.config = startup.resolution.engine
         server = startup.resolution.server
-        self._client = InProcessClient(self.config)
+        weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
+        self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
+        weights.finish()
         self._session = Session(
-            self._client,
+            None,  # this class steps the engine itself
             self.config,
             Tokenizer.load(Path(self.config.text_folder)),
             ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
@@ -81,7 +85,7 @@ class LLM:
 
     def chat(
         self,
-        messages: list[Message] | Sequence[list[Message]],
+        messages: Sequence[Message] | Sequence[list[Message]],
         sampling_params: SamplingParams | Sequence[SamplingParams] | None = None,
         *,
         use_tqdm: bool = True,
@@ -92,9 +96,8 @@ class LLM:
         chat_template_kwargs: dict[str, Any] | None = None,
     ) -> list[RequestOutput]:
         """Answer one conversation or several; each is rendered by the model's chat template."""
-        conversations = [messages] if messages and isinstance(messages[0], dict) else messages
         prompts: list[Prompt] = []
-        for conversation in conversations:
+        for conversation in _conversations(messages):
             text = self._session.render_chat(
                 conversation,
                 tools=tools,
@@ -123,7 +126,7 @@ class LLM:
         return list(given)
 
     def _open(self, prompt: Prompt, sampling: SamplingParams, priority: int) -> OutputStream:
-        fields = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+        fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
         body = fields.get("prompt_token_ids", fields.get("prompt"))
         if body is None:
             raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
@@ -161,10 +164,10 @@ class LLM:
                 num_tokens += len(event.token_ids)
                 stream = streams[event.request_id]
                 output = stream.apply(event)
+                for index in stream.take_aborts():
+                    self._client.abort(event.request_id, index)
                 if output is not None and output.finished and event.request_id in open_ids:
                     open_ids.remove(event.request_id)
-                    if stream.aborts:
-                        self._client.abort(event.request_id)
                     if bar is not None:
                         bar.set_postfix_str(f"{num_tokens / max(bar.format_dict['elapsed'], 1e-9):.0f} tok/s")
                         bar.update()
@@ -177,9 +180,16 @@ def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:
     """One prompt or many: a list of ints is one prompt of token ids."""
     if isinstance(prompts, (str, dict)):
         return [prompts]
-    if prompts and all(isinstance(item, int) for item in prompts):
-        return [list(prompts)]  # type: ignore[list-item]
-    return list(prompts)  # type: ignore[arg-type]
+    token_ids = [item for item in prompts if isinstance(item, int)]
+    if token_ids and len(token_ids) == len(prompts):
+        return [token_ids]
+    return [item for item in prompts if not isinstance(item, int)]
+
+
+def _conversations(messages: Sequence[Message] | Sequence[list[Message]]) -> list[list[Message]]:
+    """One conversation or many: a list of dicts is one."""
+    single = [message for message in messages if isinstance(message, dict)]
+    return [single] if single else [item for item in messages if isinstance(item, list)]
 
 
 def _progress(num_prompts: int, use_tqdm: bool) -> tqdm[Any] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineFault
+from quire.base.errors import EngineFault, UserError
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 
 
@@ -20,7 +20,10 @@ class Submit(msgspec.Struct, frozen=True, tag="submit"):
 
 
 class Abort(msgspec.Struct, frozen=True, tag="abort"):
+    """Give up a request, or with `index` one sample of it."""
+
     request_id: str
+    index: int | None = None
 
 
 class ForgetPrefixes(msgspec.Struct, frozen=True, tag="forget_prefixes"):
@@ -76,5 +79,5 @@ class Codec:
     def decode(self, frame: bytes) -> object:
         try:
             return self._decoder.decode(frame)
-        except msgspec.MsgspecError as error:
+        except (msgspec.MsgspecError, UserError) as error:
             raise EngineFault(f"internal message refused: {error}") from error

@@ -21,6 +21,7 @@ from tests.api.server.scripted_engine import (
 )
 
 from quire.api.server import Service, create_app
+from quire.api.server.http_protocol import BoundedHttpProtocol
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
@@ -96,7 +97,9 @@ class LiveServer:
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.port: int = self._socket.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
-        config = uvicorn.Config(create_app(service), http="httptools", lifespan="off", log_level="error")
+        config = uvicorn.Config(
+            create_app(service), http=BoundedHttpProtocol, lifespan="off", log_level="error"
+        )
         self._server = uvicorn.Server(config)
         self._thread = threading.Thread(target=self._run)
         self._thread.start()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -94,6 +95,7 @@ class ScriptedEngine:
         self.script = script
         self.state = EngineState.READY
         self.stats = EngineStats(num_blocks=64)
+        self.step_sizes = Counter({1: 3, 20: 1})
         self.load_done_bytes, self.load_total_bytes = 0, 0
         self.failure = ""
         self.pause_after: int | None = None
@@ -124,7 +126,7 @@ class ScriptedEngine:
         self._tasks[request.request_id] = asyncio.create_task(self._play(request, stream))
         return stream
 
-    def abort(self, request_id: str) -> None:
+    def abort(self, request_id: str, index: int | None = None) -> None:
         self.aborted.append(request_id)
         self._streams.pop(request_id, None)
         if request_id in self._tasks:
@@ -139,7 +141,7 @@ class ScriptedEngine:
     async def connect(self) -> None:
         self.state = EngineState.READY
 
-    async def shutdown(self, drain_s: float = 0.0) -> None:
+    async def shutdown(self) -> None:
         self.num_shutdowns += 1
         if self.state is not EngineState.DEAD:
             self.die("the server is shutting down")

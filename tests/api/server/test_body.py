@@ -57,6 +57,20 @@ async def test_depth_is_bounded(depth, status, http):
     assert (await post(http, body, content_type="application/json")).status_code == status
 
 
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b'{"prompt": [' + b"[1]," * 200_000 + b"[1]]}", 413),
+        (b'{"prompt": [' + b"1," * 1_100_000 + b"1]}", 413),
+        (b'{"prompt": [' + rb'"\\",' * 1_100_000 + b'"x"]}', 413),
+        (b'{"prompt": "x", "user": "' + rb"\"[\\" * 300_000 + b'"}', 200),
+        (b'{"prompt": "x", "user": "' + b'[,{\\"' * 300_000 + b'"}', 200),
+    ],
+)
+async def test_bodies_of_too_many_values_are_refused_before_they_are_decoded(body, status, http):
+    assert (await post(http, body, content_type="application/json")).status_code == status
+
+
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
     name: str
     sizes: list[int] = []

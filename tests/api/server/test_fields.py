@@ -43,6 +43,7 @@ VLLM_CHAT = (
 
 def test_only_taken_fields_are_kept():
     assert TABLE.check({"size": 3, "label": "x", "colour": "grey", "count": 1}) == {"size": 3}
+    assert TABLE.check({"size": None, "label": None, "colour": None}) == {}
 
 
 @pytest.mark.parametrize(
@@ -54,6 +55,7 @@ def test_only_taken_fields_are_kept():
         ({"count": 1.0}, Unsupported, "count"),
         ({"count": [1]}, Unsupported, "count"),
         ({"sise": 1}, InvalidValue, "sise"),
+        ({"sise": None}, InvalidValue, "sise"),
     ],
 )
 def test_others_are_refused_by_name(fields, error, name):

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from quire.base.config import SETTINGS, Asked
 from quire.base.errors import ConfigError
@@ -138,3 +140,24 @@ def test_every_option_of_the_table_is_read():
         word = kind.choices[-1] if kind.choices else samples.get(kind.metavar, "")
         words = [setting.flag] if kind.is_switch else [setting.flag, word]
         assert ask(*words).origin(setting.dest) == ("flag", setting.flag)
+
+
+OPTIONS = st.sampled_from([setting.flag for setting in SETTINGS.all if setting.name != "config"])
+WORDS = st.one_of(
+    OPTIONS,
+    st.builds("{}={}".format, OPTIONS, st.text(max_size=5)),
+    st.builds("{}.{} ".format, OPTIONS, st.text("ab.+", max_size=4)),
+    st.sampled_from(["--", "-", "-x", "--=", "{", "[", "[1]", '{"a": {}}', "-1", "None", "", "4K"]),
+    st.text(max_size=6),
+)
+
+
+@given(st.lists(WORDS, max_size=6))
+def test_any_words_are_read_or_refused_in_one_sentence(words):
+    try:
+        asked = ask(*words)
+    except ConfigError as error:
+        assert str(error)
+        assert error.exit_code == 2
+    else:
+        assert asked.given.keys() <= SETTINGS.by_dest.keys()

@@ -89,3 +89,9 @@ def test_asking_for_an_undeclared_name_is_our_bug():
         asked["no_such_setting"]
     with pytest.raises(KeyError):
         asked.is_given("no_such_setting")
+
+
+def test_settings_of_the_server_are_refused_as_keywords():
+    with pytest.raises(ConfigError, match="port is a setting of `quire serve` and means nothing here"):
+        Asked.from_keywords({"port": 8000}, NOWHERE)
+    assert Asked.from_keywords({"chat_template": "x"}, NOWHERE)["chat_template"] == "x"

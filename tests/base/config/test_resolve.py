@@ -106,6 +106,13 @@ def test_refused_combinations(words, message):
     assert caught.value.setting
 
 
+def test_a_table_of_positions_has_no_beyond():
+    environ = {"VLLM_ALLOW_LONG_MAX_MODEL_LEN": "1"}
+    assert run("--max-model-len", "8192", environ=environ).engine.max_model_len == 8192
+    with pytest.raises(ConfigError, match="learned embedding for each of its 4096 positions"):
+        run("--max-model-len", "8192", environ=environ, card=make_card(model_type="gpt2"))
+
+
 def test_trust_remote_code_may_be_declined():
     assert run("--no-trust-remote-code").engine.card.name == "org/example"
 

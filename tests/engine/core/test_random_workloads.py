@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -122,3 +123,27 @@ def test_an_exception_in_a_step_ends_its_sequences_and_the_engine_goes_on(caplog
     executor.is_broken = False
     core.submit(request("lucky", [1, 2, 3]))
     assert tokens(drive(core)["lucky", 0]) == paper_stream([1, 2, 3], 0, 0, 8)
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    prompt=st.lists(st.integers(0, 5), min_size=1, max_size=30),
+    n=st.integers(1, 3),
+    cut=st.integers(1, 11),
+    ended=st.sets(st.integers(0, 2)),
+)
+def test_a_request_taken_up_again_goes_on_after_its_last_token(prompt, n, cut, ended):
+    streams = [paper_stream(prompt, 4, index, 12) for index in range(n)]
+    ended = sorted(index for index in ended if index < n)[: n - 1]
+    core, _ = paper_engine(engine_config(max_num_seqs=2))
+    taken_up = msgspec.structs.replace(
+        request("again", prompt, seed=4, n=n, max_tokens=12),
+        emitted=[stream[:cut] for stream in streams],
+        ended_samples=ended,
+    )
+    core.submit(taken_up)
+    news = drive(core)
+    check_one_end_each(news)
+    assert {index for _, index in news} == set(range(n)) - set(ended)
+    for (_, index), events in news.items():
+        assert tokens(events) == streams[index][cut:]

@@ -143,6 +143,16 @@ def test_a_request_id_in_use_is_refused():
     drive(core)
 
 
+def test_one_sample_can_be_aborted_and_its_siblings_go_on():
+    core, _ = paper_engine(engine_config())
+    core.submit(request("fan", [9] * 10, n=3))
+    first = core.step()
+    assert all(event.times and event.times.first_token_s for event in first)
+    core.abort("fan", 1)
+    streams = drive(core)
+    assert [streams["fan", index][-1].finish_reason for index in range(3)] == ["length", "abort", "length"]
+
+
 def test_aborting_an_unknown_request_is_harmless():
     core, _ = paper_engine(engine_config())
     core.abort("nobody")

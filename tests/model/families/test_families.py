@@ -6,12 +6,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 import torch
 
 from quire.base.errors import CheckpointError
+from quire.model.checkpoint import read_card
 from quire.model.families import FAMILIES
-from tests.model.tiny import SHAPES, Driver, load_tiny, random_prompts, tiny_checkpoint, tiny_model
+from quire.model.loading import build_network
+from tests.model.tiny import (
+    SHAPES,
+    Driver,
+    engine_config,
+    load_tiny,
+    random_prompts,
+    tiny_checkpoint,
+    tiny_model,
+)
 
 LENGTHS = (3, 90, 1, 130, 29)
 FACTORS = [1.0 + 0.25 * index for index in range(8)]
@@ -131,7 +142,7 @@ def test_half_precision_has_the_same_bits_in_every_chunking(family: str, dtype: 
         ),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("phi3", {"attention_bias": True}, "attention_bias is True"),
-        ("gpt2", {"add_cross_attention": True}, "add_cross_attention is True"),
+        ("gpt2", {"add_cross_attention": True}, "add_cross_attention = True"),
         ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False"),
         ("opt", {"enable_bias": False}, "enable_bias is False"),
     ],
@@ -139,14 +150,8 @@ def test_half_precision_has_the_same_bits_in_every_chunking(family: str, dtype: 
 def test_a_key_that_changes_the_maths_is_refused_by_name(
     family: str, overrides: dict[str, Any], words: str, tmp_path: Path
 ) -> None:
-    from quire.model.checkpoint import read_card
-    from quire.model.loading import build_network
-    from tests.model.tiny import engine_config
-
     folder = tiny_checkpoint(family, tmp_path / family)
     card = read_card(folder, name=family, hf_overrides=overrides)
-    import msgspec
-
     config = msgspec.structs.replace(engine_config(folder), card=card)
     with pytest.raises(CheckpointError, match=words):
         build_network(config)
@@ -160,4 +165,4 @@ def test_learned_positions_end_where_they_end(family: str, tmp_path: Path) -> No
 
 
 def test_every_family_has_a_tiny_model() -> None:
-    assert set(FAMILIES) - set(SHAPES) == {"gemma3"}  # gemma3 nests gemma3_text, see test_gemma3_nested.py
+    assert set(FAMILIES) - set(SHAPES) == {"gemma3"}  # gemma3 nests gemma3_text, see test_gemma3.py

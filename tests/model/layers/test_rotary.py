@@ -65,7 +65,7 @@ def test_frequencies_equal_the_oracle(rope: dict[str, Any], served_len: int) -> 
     rotary = Rotary(32, rope, trained_len=2048, served_len=served_len)
     torch.testing.assert_close(rotary.frequencies_R, want, rtol=1e-6, atol=0.0)
     assert rotary.magnitude == pytest.approx(magnitude)
-    angles = rotary(torch.tensor([0, 5]))
+    angles = rotary(torch.tensor([0, 5]), torch.float32)
     torch.testing.assert_close(angles.cos[1], (5 * want).cos() * magnitude, rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(angles.sin[1], (5 * want).sin() * magnitude, rtol=1e-5, atol=1e-6)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from dataclasses import dataclass
 
 import pytest
@@ -10,7 +11,6 @@ import torch
 from torch import Tensor
 
 from quire.model.ops import AttentionBatch, kv_write, paged_attention
-from quire.model.ops import paged_attention as op
 
 LENGTHS = (300, 17, 129, 256, 1, 64)
 
@@ -151,7 +151,7 @@ def test_token_by_token_has_the_bits_of_the_whole_prompt() -> None:
 def test_groups_of_work_leave_the_same_bits(monkeypatch: pytest.MonkeyPatch) -> None:
     sequences = Sequences(Setup(8, 2, 32))
     together = sequences.run([0, 1, 2, 3], 1000)
-    module = __import__("sys").modules["quire.model.ops.paged_attention"]
+    module = sys.modules["quire.model.ops.paged_attention"]  # the door's name of it is the op
     monkeypatch.setattr(module, "SCORE_BYTES", 1)
     monkeypatch.setattr(module, "GATHER_BYTES", 1)
     for index, output in sequences.run([0, 1, 2, 3], 1000).items():
@@ -174,9 +174,9 @@ def test_number_of_torch_calls_does_not_grow_with_decoding_sequences() -> None:
         caches = [torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)]
         batch = AttentionBatch(list(range(num_sequences + 1)), [20] * num_sequences, sequences.tables, 16)
         query = torch.zeros(num_sequences, 4, 16)
-        op(query, *caches, batch, scale=1.0)  # the plan of the work is made once for all layers
+        paged_attention(query, *caches, batch, scale=1.0)  # the plan of the work is made once for all layers
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            op(query, *caches, batch, scale=1.0)
+            paged_attention(query, *caches, batch, scale=1.0)
         return sum(event.count for event in profile.key_averages())
 
     assert count(16) == count(2)

@@ -76,7 +76,7 @@ class ScriptedClient:
         self.submitted.append(request)
         return self._play()
 
-    def abort(self, request_id: str) -> None:
+    def abort(self, request_id: str, index: int | None = None) -> None:
         self.aborted.append(request_id)
 
     async def _play(self) -> AsyncIterator[list[TokenEvent]]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -36,7 +38,7 @@ def test_cumulative_outputs_grow(byte_level):
     assert last.finished
     assert last.outputs[0].finish_reason == "length"
     assert (last.prompt, last.prompt_token_ids, last.request_id) == ("prompt", [1, 2], "r")
-    assert not stream.aborts
+    assert stream.take_aborts() == []
 
 
 def test_final_only_tells_once(byte_level):
@@ -61,10 +63,12 @@ def test_deltas_of_events_that_arrived_together_come_as_one(byte_level):
 def test_stop_string_across_tokens_ends_the_sample_and_cuts_tokens_after_it(byte_level):
     ids = ids_of(byte_level, "The quick brown fox jumps")
     for batch in ([ids], [[token_id] for token_id in ids]):
-        stream = stream_of(byte_level, stop=["wn f"], logprobs=0)
+        stream = stream_of(byte_level, stop=["wn f"], logprobs=0, output_kind=OutputKind.FINAL_ONLY)
         for group in batch:
             entries = [position((token_id, -0.5)) for token_id in group]
-            output = stream.apply(tokens(*group, logprobs=entries)) or output
+            output = stream.apply(tokens(*group, logprobs=entries))
+            if output is not None:
+                break
         sample = output.outputs[0]
         assert (sample.text, sample.finish_reason, sample.stop_reason) == ("The quick bro", "stop", "wn f")
         text_of_tokens = byte_level.decode(sample.token_ids)
@@ -73,7 +77,7 @@ def test_stop_string_across_tokens_ends_the_sample_and_cuts_tokens_after_it(byte
         assert len(sample.logprobs) == len(sample.token_ids)
         assert sample.cumulative_logprob == pytest.approx(-0.5 * len(sample.token_ids))
         assert stream.finished
-        assert stream.aborts
+        assert stream.take_aborts() == [0]
 
 
 def test_stop_string_can_be_kept(byte_level):
@@ -192,10 +196,10 @@ def test_news_of_an_ended_sample_is_ignored(byte_level):
     stream.apply(tokens(*ids_of(byte_level, "a")))
     assert stream.apply(tokens(*ids_of(byte_level, "b"))) is None
     assert stream.apply(tokens(index=7, finish_reason="length")) is None
+    assert stream.take_aborts() == [0]  # the engine goes on with sample 0
     assert stream.apply(tokens(index=1, finish_reason="length")).finished
-    assert stream.aborts  # sample 0 still runs in the engine
     assert stream.apply(tokens(finish_reason="length")) is None
-    assert not stream.aborts
+    assert stream.take_aborts() == []
 
 
 def test_times_are_the_engines_or_our_own(byte_level):
@@ -215,6 +219,7 @@ def test_times_are_the_engines_or_our_own(byte_level):
     stream = OutputStream(request, byte_level, clock=lambda: next(clock))
     stream.apply(tokens(*ids_of(byte_level, "b")))
     output = stream.apply(tokens(*ids_of(byte_level, "a")))
+    assert output.outputs[0].finished()
     assert output.times == RequestTimes(arrival_s=1.0, scheduled_s=0.0, first_token_s=5.0, finished_s=7.0)
 
 
@@ -245,7 +250,7 @@ def test_deltas_add_up_to_the_cumulative_output_for_every_cut(pairs, kind, data)
     assert [token_id for sample in grouped for token_id in sample.token_ids] == last.token_ids
     assert [entry for sample in grouped for entry in sample.logprobs] == last.logprobs
     assert (grouped[-1].finish_reason, grouped[-1].stop_reason) == (last.finish_reason, last.stop_reason)
-    for earlier, later in zip(one_by_one, one_by_one[1:], strict=False):
+    for earlier, later in pairwise(one_by_one):
         assert later.text.startswith(earlier.text)
     if not stops:
         skip = options["skip_special_tokens"]

@@ -134,7 +134,8 @@ end""",
     "{% set ns.last = ns.last ~ m.role ~ loop.revindex %}{% endfor %}{{ ns.n }}{{ ns.last }}",
     "macros": "{% macro show(m, sep='|') -%}{{ m.role }}{{ sep }}{{ m.content }}{%- endmacro %}"
     "{% for m in messages %}{{ show(m) }}{{ show(m, sep='-') }}{% endfor %}",
-    "recursion": "{% for m in messages recursive %}{{ m.role or m }}{% if m.role %}{{ loop([1, 2]) }}{% endif %}{% endfor %}",
+    "recursion": "{% for m in messages recursive %}{{ m.role or m }}{% if m.role %}{{ loop([1, 2]) }}{% endif %}"
+    "{% endfor %}",
     "filters": "{% set users = messages | selectattr('role', 'equalto', 'user') | list %}{{ users | length }}"
     "{{ messages | map(attribute='role') | join(', ') }}{{ messages[0].content | replace('a', 'bb') | upper }}"
     "{{ [3, 1, 2] | sort | first }}{{ (messages | last).content | default('none') }}"
@@ -145,11 +146,14 @@ end""",
     "{{ m.get('name', 'nobody') }}{{ m.content[:3] }}{{ m.content[::-1] }}{{ '-'.join(m.keys()) }}"
     "{{ 'x{}y{:>4}'.format(1, 'b') }}{{ m.content.replace('i', 'o') }}{{ 'a'.center(5, '*') }}{% endfor %}",
     "operators": "{{ 2 ** 10 }}{{ 7 // 2 }}{{ 7 % 4 }}{{ 'ab' * 3 }}{{ [1] + [2] }}{{ [0] * 2 }}{{ '%s!' % 'x' }}"
-    "{{ 1 in [1] }}{{ messages[0] == messages[-1] }}{{ messages[0] in messages }}{{ 'a' ~ 1 ~ none }}{{ {(1, 2): 3}[(1, 2)] }}",
-    "sets and blocks": "{% set body %}{% for m in messages %}<{{ m.content }}>{% endfor %}{% endset %}{{ body | length }}{{ body }}"
+    "{{ 1 in [1] }}{{ messages[0] == messages[-1] }}{{ messages[0] in messages }}{{ 'a' ~ 1 ~ none }}"
+    "{{ {(1, 2): 3}[(1, 2)] }}",
+    "sets and blocks": "{% set body %}{% for m in messages %}<{{ m.content }}>{% endfor %}{% endset %}"
+    "{{ body | length }}{{ body }}"
     "{% filter upper %}{{ messages[0].role }}{% endfilter %}{% call(x) twice() %}{{ x }}{% endcall %}"
     "{% macro twice() %}{{ caller(1) }}{{ caller(2) }}{% endmacro %}",
-    "undefined": "{{ nothing }}{{ nothing is defined }}{{ messages[0].nothing }}{% for x in nothing %}x{% endfor %}{{ documents is none }}"
+    "undefined": "{{ nothing }}{{ nothing is defined }}{{ messages[0].nothing }}{% for x in nothing %}x{% endfor %}"
+    "{{ documents is none }}"
     "{{ bos_token }}{{ enable_thinking | default('unset') }}",
     "date": "{{ strftime_now('%d %b %Y') }}",
     "refuses": "{% if messages[0].role != 'system' %}{{ raise_exception('system first') }}{% endif %}ok",

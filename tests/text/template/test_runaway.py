@@ -13,11 +13,14 @@ TWICE = "{% set ns = namespace(x='ab', l=[1], t=(1,)) %}{% for i in range(60) %}
 RUNAWAYS = {
     "range": "{% for i in range(10**9) %}{% endfor %}",
     "nested ranges": "{% for a in range(99999) %}{% for b in range(99999) %}{% endfor %}{% endfor %}",
-    "nested literals": "{% for a in L %}{% for b in L %}{% for c in L %}{% for d in L %}{% for e in L %}{% for f in L %}"
-    "{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}".replace("L", str([0] * 30)),
+    "nested literals": "{% for a in L %}{% for b in L %}{% for c in L %}{% for d in L %}{% for e in L %}"
+    "{% for f in L %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}{% endfor %}".replace(
+        "L", str([0] * 30)
+    ),
     "filtered loop": "{% for a in range(99999) %}{% for b in range(99999) if false %}{% endfor %}{% endfor %}",
     "recursive loop": "{% for a in range(9999) recursive %}{{ loop(range(9999)) }}{% endfor %}",
-    "loop over generator": "{% for a in range(99999) %}{% for b in range(99999) | map('string') %}{% endfor %}{% endfor %}",
+    "loop over generator": "{% for a in range(99999) %}{% for b in range(99999) | map('string') %}{% endfor %}"
+    "{% endfor %}",
     "macro recursion": "{% macro f(n) %}{{ f(n + 1) }}{% endmacro %}{{ f(0) }}",
     "macro tree": "{% macro f(n) %}{% if n %}{{ f(n - 1) }}{{ f(n - 1) }}{% endif %}{% endmacro %}{{ f(60) }}",
     "constant output": "{% for i in range(99999) %}" + "x" * 10_000 + "{% endfor %}",
@@ -56,7 +59,7 @@ RUNAWAYS = {
     "list times": "{{ ([0] * 10**9) | length }}",
     "power": "{{ 10 ** (10 ** 9) }}",
     "power tower": "{{ 9 ** (9 ** (9 ** 9)) }}",
-    "repeated square": "{% set ns = namespace(n=3) %}{% for i in range(99) %}{% set ns.n = ns.n * ns.n %}{% endfor %}",
+    "repeated square": TWICE + "{% set ns.n = (ns.n or 3) * (ns.n or 3) %}{% endfor %}",
     "center": "{{ 'a'.center(10**9) }}",
     "center filter": "{{ 'a' | center(10**9) }}",
     "ljust": "{{ 'a'.ljust(10**9) }}",

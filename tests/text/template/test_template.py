@@ -15,7 +15,10 @@ TAKES_BOTH = (
     "{% for m in messages %}{% set parts = m.content %}{% if parts is string %}{{ parts }}{% else %}"
     "{% for part in parts %}<{{ part['text'] }}>{% endfor %}{% endif %}{% endfor %}"
 )
-IN_A_MACRO = "{% macro show(content) %}{% for part in content | list %}({{ part.text }}){% endfor %}{% endmacro %}{{ show(messages[0].content) }}"
+IN_A_MACRO = (
+    "{% macro show(content) %}{% for part in content | list %}({{ part.text }}){% endfor %}{% endmacro %}"
+    "{{ show(messages[0].content) }}"
+)
 PARTS = [{"type": "text", "text": "a"}, {"type": "text", "text": "b"}]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import pairwise
 
 import pytest
 from hypothesis import given, settings
@@ -45,7 +46,7 @@ def fed(pair: Pair, pieces: list[list[int]], **options: bool) -> list[str]:
 
 def cut(ids: list[int], cuts: list[int]) -> list[list[int]]:
     places = sorted({0, len(ids), *(place % (len(ids) + 1) for place in cuts)})
-    return [ids[start:end] for start, end in zip(places, places[1:], strict=False)]
+    return [ids[start:end] for start, end in pairwise(places)]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -82,7 +83,7 @@ def test_every_piece_of_a_valid_text_is_whole_characters(pairs, kind, text):
     pair = pairs[kind]
     ids = pair.ours.encode(text, add_special_tokens=False)
     pieces = fed(pair, [[i] for i in ids])
-    assert "\ufffd" not in "".join(pieces).replace("\ufffd" if "\ufffd" in text else "", "")
+    assert "".join(pieces).count("\ufffd") == text.count("\ufffd")
     assert pieces[-1] == ""
 
 

@@ -19,7 +19,7 @@ TEXTS = [
 
 
 @needs_shared_data
-@pytest.mark.parametrize("name", ["gpt-2", "phi-3"])
+@pytest.mark.parametrize("name", ["phi-3", pytest.param("gpt-2", marks=pytest.mark.slow)])
 def test_same_ids_and_text_as_transformers(name, tmp_path):
     transformers = pytest.importorskip("transformers", reason="transformers is the oracle here")
     pytest.importorskip("gguf", reason="transformers reads these vocabularies through gguf")

@@ -102,20 +102,29 @@ def test_truncation_and_padding_of_the_file_are_off(tmp_path):
     backend.enable_padding(length=8)
     tokenizer = Tokenizer.load(save_folder(backend, tmp_path))
     assert tokenizer.decode(tokenizer.encode("The quick brown fox jumps")) == "The quick brown fox jumps"
+    assert len(tokenizer.encode("a")) == 1
 
 
-@pytest.mark.parametrize("num_kept", [1, 2, 3, 7, 100])
-def test_keeping_the_last_tokens_keeps_what_surrounds_the_text(tmp_path, num_kept):
+def test_keeping_the_last_tokens_keeps_what_surrounds_the_text(tmp_path):
     tokenizer = Tokenizer.load(save_folder(with_bos(byte_level()), tmp_path))
-    ids = tokenizer.encode("The quick brown fox jumps over", add_special_tokens=False)
-    kept = tokenizer.encode("The quick brown fox jumps over", keep_last_tokens=num_kept)
-    assert len(kept) == min(num_kept, len(ids) + 1)
-    expected = [tokenizer.bos_token_id, *ids][-num_kept:] if num_kept in (1, 100) else None
-    assert kept == (expected or [tokenizer.bos_token_id, *ids[-(num_kept - 1) :]])
-    assert (
-        tokenizer.encode("The quick brown fox", add_special_tokens=False, keep_last_tokens=2)
-        == (tokenizer.encode("The quick brown fox", add_special_tokens=False)[-2:])
-    )
+    text, bos = "The quick brown fox jumps over", tokenizer.bos_token_id
+    ids = tokenizer.encode(text, add_special_tokens=False)
+    for num_kept in (2, 3, 7):
+        assert tokenizer.encode(text, keep_last_tokens=num_kept) == [bos, *ids[-(num_kept - 1) :]]
+        assert tokenizer.encode(text, keep_last_tokens=num_kept, add_special_tokens=False) == ids[-num_kept:]
+    assert tokenizer.encode(text, keep_last_tokens=1) == ids[-1:]
+    assert tokenizer.encode(text, keep_last_tokens=100) == [bos, *ids]
+
+
+def test_unused_ids_between_used_ones_are_no_end_of_the_vocabulary(tmp_path):
+    content = json.loads(byte_level().to_str())
+    content["added_tokens"] = []
+    content["model"]["vocab"]["far"] = 9_000
+    (tmp_path / "tokenizer.json").write_text(json.dumps(content))
+    tokenizer = Tokenizer.load(tmp_path)
+    assert tokenizer.vocab_size == 9_001
+    assert tokenizer.token_text(9_000) == "far"
+    assert tokenizer.token_text(8_999) == ""
 
 
 def test_half_a_surrogate_pair_is_a_unicode_error(byte_level):

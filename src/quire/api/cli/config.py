@@ -33,7 +33,7 @@ class Line:
 def config(arguments: Sequence[str]) -> int:
     """Run `quire config …`; returns the exit code."""
     words = list(arguments)
-    if not words or words[0] in ("-h", "--help"):
+    if not words or "-h" in words or "--help" in words:
         print(USAGE, end="")
         return 0
     if words[0] == "show":

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import signal
 import sys
 from collections.abc import Sequence
@@ -37,15 +36,15 @@ def serve(arguments: Sequence[str]) -> int:
 
 def _run(resolution: Resolution, clock: StartClock) -> int:
     """Start the engine process first, so that its imports run beside ours, then the HTTP server."""
+    from quire.api.cli.loading import show_loading
     from quire.engine.client import ProcessClient
 
-    logging.basicConfig(format="%(levelname)s:     %(message)s")
-    logging.getLogger("quire").setLevel(logging.INFO)
     signal.signal(signal.SIGTERM, _terminate)  # the server puts its own handler in place
     client = ProcessClient(resolution.engine)
     try:
         client.spawn()
         clock.lap("engine spawn")
+        show_loading(client)
         from quire.api.server import serve_http
 
         clock.lap("server import")

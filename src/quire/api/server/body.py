@@ -17,6 +17,8 @@ from quire.base.errors import InvalidValue
 
 MAX_BODY_BYTES = 32 * 1024 * 1024
 MAX_DEPTH = 64  # of nested arrays and objects; a tool's JSON Schema stays well below
+MAX_CONTAINERS = 100_000  # arrays and objects in a body: each costs a hundred times its two bytes
+MAX_VALUES = 2**20  # values in a body; token ids of a whole context are the most anyone needs
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -25,8 +27,7 @@ async def read_request(request: Request, type_: type[T], table: FieldTable) -> T
     """The decoded request. Raises UserError naming the first field that is not right."""
     _check_headers(request)
     fields = _decode_object(await _read_body(request))
-    fields = table.check({name: value for name, value in fields.items() if value is not None})
-    return convert(fields, type_)
+    return convert(table.check(fields), type_)
 
 
 def convert(fields: object, type_: type[T], *, under: str = "") -> T:
@@ -79,6 +80,7 @@ def _too_large() -> HttpError:
 
 
 def _decode_object(body: bytes) -> dict[str, Any]:
+    _check_values(body)
     try:
         fields = msgspec.json.decode(body)
     except msgspec.ValidationError as error:  # well-formed JSON whose number nothing can hold
@@ -89,9 +91,31 @@ def _decode_object(body: bytes) -> dict[str, Any]:
         raise _too_deep() from None
     if not isinstance(fields, dict):
         raise HttpError("The body must be a JSON object.", status=400, code="invalid_json")
-    if body.count(b"[") + body.count(b"{") > MAX_DEPTH:
+    if _num_containers(body) > MAX_DEPTH:
         _check_depth(fields)
     return fields
+
+
+def _check_values(body: bytes) -> None:
+    """Refuse what would decode into millions of objects, by counting marks before anything is decoded."""
+    if _num_containers(body) <= MAX_CONTAINERS and body.count(b",") <= MAX_VALUES:
+        return
+    bare = body.replace(rb"\\", b"").replace(
+        rb"\"", b""
+    )  # of escapes, so that every quote ends or begins a text
+    if bare.count(b'"') <= 2 * MAX_VALUES:
+        marks = b"".join(bare.split(b'"')[::2])  # marks inside texts do not count
+        if _num_containers(marks) <= MAX_CONTAINERS and marks.count(b",") <= MAX_VALUES:
+            return
+    raise HttpError(
+        f"The body may hold at most {MAX_CONTAINERS} arrays and objects and {MAX_VALUES} values.",
+        status=413,
+        code="request_too_large",
+    )
+
+
+def _num_containers(body: bytes) -> int:
+    return body.count(b"[") + body.count(b"{")
 
 
 def _check_depth(fields: dict[str, Any]) -> None:

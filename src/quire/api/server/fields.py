@@ -30,17 +30,23 @@ class FieldTable:
         self._taken = frozenset(taken)
         self._harmless = dict(harmless)
         self._refused = dict(refused)
+        self._known = self._taken | self._harmless.keys() | self._refused.keys()
         both = self._taken & (self._harmless.keys() | self._refused.keys())
         assert not both, f"fields both taken and not: {sorted(both)}"
 
     @property
     def names(self) -> list[str]:
-        return sorted({*self._taken, *self._harmless, *self._refused})
+        return sorted(self._known)
 
     def check(self, fields: Mapping[str, Any]) -> dict[str, Any]:
-        """The taken fields alone; raises Unsupported or InvalidValue naming the first other one."""
+        """The taken fields alone; raises Unsupported or InvalidValue naming the first other one.
+
+        A known field that is None counts as left out.
+        """
         kept: dict[str, Any] = {}
         for name, value in fields.items():
+            if value is None and name in self._known:
+                continue
             if name in self._taken:
                 kept[name] = value
             elif name in self._harmless:

@@ -18,6 +18,7 @@ from pathlib import Path
 import uvicorn
 
 from quire.api.server.app import create_app
+from quire.api.server.http_protocol import BoundedHttpProtocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
 from quire.api.server.service import Service
@@ -103,7 +104,7 @@ async def _serve(
         return await _live(service, signals, announce, http)
     finally:
         service.is_draining = True
-        await service.client.shutdown(0.0)
+        await service.client.shutdown()
         await service.wait_idle(FAREWELL_S)
         server.should_exit = True
         await http
@@ -186,7 +187,7 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
     config = service.config
     made = uvicorn.Config(
         create_app(service),
-        http="httptools",
+        http=BoundedHttpProtocol,
         ws="none",
         lifespan="off",
         log_config=log_config(config.uvicorn_log_level),

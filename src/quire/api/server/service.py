@@ -54,7 +54,7 @@ class Service:
     def phase(self) -> Phase:
         if self.client.state is EngineState.DEAD:
             return Phase.DEAD
-        if self.is_draining or self.client.state is EngineState.DRAINING:
+        if self.is_draining:
             return Phase.DRAINING
         if self.client.state is EngineState.LOADING or self.session is None:
             return Phase.LOADING

@@ -56,6 +56,10 @@ class Asked:
             if setting is None:
                 close = ", ".join(nearest(name, table.by_dest, 3))
                 raise ConfigError(f"{name} is not a setting; the nearest are {close}", setting=name)
+            if setting.is_for_server:
+                raise ConfigError(
+                    f"{name} is a setting of `quire serve` and means nothing here", setting=name
+                )
             if value is not None:
                 given[name] = Given(read_value(setting, value, f"{name}="), "keyword", f"{name}=")
         return cls._layered(given, [], environ, table)

@@ -19,6 +19,7 @@ GIB = 1024**3
 # a CPU machine's memory is shared with the page cache and other programs: take half, more only if needed
 DEFAULT_SHARE = 0.5
 LARGEST_SHARE = 0.9
+LEARNED_POSITIONS = frozenset({"gpt2", "opt"})  # families whose positions are a table, not a formula
 RUNTIME_BYTES = 400 * 1024**2  # Python, torch and its thread pools in both processes, measured resident size
 
 
@@ -112,6 +113,12 @@ def _wanted_length(asked: Asked, card: ModelCard) -> tuple[int, bool]:
         raise ConfigError(
             f"--max-model-len {given} is beyond the {card.max_model_len} tokens {card.name} was made for; give at "
             f"most {card.max_model_len}, or set VLLM_ALLOW_LONG_MAX_MODEL_LEN=1 to try all the same",
+            setting="max_model_len",
+        )
+    if given > card.max_model_len and card.model_type in LEARNED_POSITIONS:
+        raise ConfigError(
+            f"--max-model-len {given} is impossible: {card.name} has a learned embedding for each of its "
+            f"{card.max_model_len} positions and none beyond",
             setting="max_model_len",
         )
     return given, True

@@ -37,6 +37,7 @@ class Setting:
     VLLM_X has its own QUIRE_X, which wins; a setting without any is QUIRE_<NAME>. `default_text` says what an
     absent default comes to. `states` holds a state for each platform where the setting is not effective, "*"
     for all. With `many` the value is a list and the option may be repeated or given several words.
+    `is_for_server` marks what has no meaning for `LLM(...)`.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Setting:
     has_own_environment: bool = True
     many: bool = False
     is_secret: bool = False
+    is_for_server: bool = False
     states: dict[str, State] = field(default_factory=dict)
     since: str = "0.1"
     removed: str = ""  # version that dropped it; `doc` then says what replaces it

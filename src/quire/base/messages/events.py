@@ -34,8 +34,9 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """News of one stream (`request_id`, sample `index`): new tokens, or the end, or both.
 
     Every stream ends in exactly one event with a `finish_reason`. `stop_reason` is the stop token id that
-    ended it (None for EOS). `error` explains finish_reason "error". `times` and `num_preemptions` come with
-    the last event; `prompt_logprobs` (one entry per prompt token, the first None) with the first of index 0.
+    ended it (None for EOS), `error` explains finish_reason "error". `times` comes with the first and the last
+    event, `num_preemptions` with the last, `prompt_logprobs` (one entry per prompt token, the first None) with
+    the first event of index 0.
     """
 
     request_id: str

@@ -13,6 +13,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `sampling.max_tokens` and `seed` are resolved (never None): prompt + max_tokens fits the context.
     `bad_words_token_ids` are `sampling.bad_words` spelled in tokens. `cache_salt`, `adapter` and
     `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
+    A request taken up from an engine that died says what each sample has `emitted`, by sample index, and
+    which samples have ended.
     """
 
     request_id: str
@@ -26,3 +28,5 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     cache_salt: str = ""
     adapter: str = ""
     media_keys: list[str] = []
+    emitted: list[list[int]] = []
+    ended_samples: list[int] = []

@@ -14,6 +14,7 @@ import msgspec
 from quire.base.errors import InvalidValue
 
 MAX_SEED = 2**63 - 1
+MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logits
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
 
 
@@ -105,9 +106,11 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 "allowed_token_ids must not be empty; omit it to allow all", field="allowed_token_ids"
             )
         for token_id, bias in (self.logit_bias or {}).items():
-            if not math.isfinite(bias):
+            if not -MAX_LOGIT_BIAS <= bias <= MAX_LOGIT_BIAS:  # NaN fails this, too
                 raise InvalidValue(
-                    f"logit_bias of token {token_id} must be finite, got {bias}", field="logit_bias"
+                    f"logit_bias of token {token_id} must be between -{MAX_LOGIT_BIAS} and {MAX_LOGIT_BIAS}, "
+                    f"got {bias}",
+                    field="logit_bias",
                 )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from quire.base.config import EngineConfig
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
+from quire.engine.client.threads import let_threads_sleep
 
 
 class InProcessClient:
@@ -18,6 +19,7 @@ class InProcessClient:
         *,
         audit_steps: bool = False,
     ) -> None:
+        let_threads_sleep()
         from quire.engine.core import EngineCore
         from quire.worker.executor import UniprocExecutor
 
@@ -26,8 +28,8 @@ class InProcessClient:
     def submit(self, request: EngineRequest) -> None:
         self._core.submit(request)
 
-    def abort(self, request_id: str) -> None:
-        self._core.abort(request_id)
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        self._core.abort(request_id, index)
 
     def forget_prefixes(self) -> None:
         self._core.forget_prefixes()

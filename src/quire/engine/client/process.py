@@ -1,127 +1,86 @@
-"""ProcessClient: the API process's end of the engine process. Spawns it, speaks with it, notices its death."""
+"""ProcessClient: the API process's end of the engine. A dead engine process is replaced and its streams go on.
+
+Every request is journaled with the tokens it has emitted. A new process gets them back as they stand; since a
+row's tokens depend on nothing but its own request, what follows is what the dead one would have said.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
-import shutil
-import subprocess
-import sys
-import tempfile
+import logging
+import time
+from collections import Counter
 from enum import Enum
-
-import zmq
-import zmq.asyncio
 
 from quire.base import errors
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineDead, EngineFault, InvalidValue
-from quire.base.messages import EngineRequest, EngineStats, TokenEvent
-from quire.base.wire import (
-    Abort,
-    Codec,
-    Configure,
-    Downward,
-    Events,
-    Failed,
-    ForgetPrefixes,
-    Loading,
-    Ready,
-    Stop,
-    Submit,
-    Upward,
-)
+from quire.base.errors import EngineDead
+from quire.base.messages import EngineRequest, EngineStats
+from quire.base.wire import Abort, Configure, Events, Failed, ForgetPrefixes, Loading, Ready, Stop, Submit
+from quire.engine.client.journal import Journal
+from quire.engine.client.link import EngineLink
 from quire.engine.client.stream import EventStream
 
-STOP_GRACE_S = 5.0  # how long a told engine process may take to end before it is killed
+logger = logging.getLogger(__name__)
+
+MAX_CRASHES = 3
+CRASH_WINDOW_S = 60.0
 
 
 class EngineState(Enum):
-    LOADING = "loading"
+    LOADING = "loading"  # also while a dead engine is being replaced
     READY = "ready"
-    DRAINING = "draining"
     DEAD = "dead"
 
 
 class ProcessClient:
     """Use: `spawn()` as early as possible, then on the event loop `await connect()`; at the end `shutdown()`.
 
-    The socket file lives in a private folder that is removed once both ends are connected, so nothing
-    stays behind however the processes end.
+    `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up.
     """
 
-    def __init__(self, config: EngineConfig) -> None:
+    def __init__(self, config: EngineConfig, *, max_crashes: int = MAX_CRASHES) -> None:
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
+        self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
         self.load_done_bytes = 0
         self.load_total_bytes = config.card.weight_bytes
         self.failure = ""
         self.ready: Ready | None = None
+        self.num_restarts = 0
         self._config = config
-        self._folder = ""
-        self._process: subprocess.Popen[bytes] | None = None
-        self._context: zmq.asyncio.Context | None = None
-        self._socket: zmq.asyncio.Socket | None = None
-        self._codec = Codec(Upward)
-        self._streams: dict[str, EventStream] = {}
-        self._reader: asyncio.Task[None] | None = None
+        self._max_crashes = max_crashes
+        self._crashes_s: list[float] = []
+        self._link = EngineLink()
+        self._ended_links: set[asyncio.Task[None]] = set()
+        self._journal = Journal()
         self._became_ready: asyncio.Future[None] | None = None
-        self._drained: asyncio.Event | None = None
 
     @property
     def pid(self) -> int | None:
         """Of the engine process, once spawned."""
-        return self._process.pid if self._process else None
+        return self._link.pid
 
     @property
     def num_streams(self) -> int:
         """Requests under way."""
-        return len(self._streams)
+        return len(self._journal)
 
     def spawn(self) -> None:
         """Start the engine process; it begins to import at once. Needs no event loop."""
-        self._folder = tempfile.mkdtemp(prefix="quire-", dir=os.environ.get("XDG_RUNTIME_DIR") or None)
-        command = [sys.executable, "-m", "quire.engine.process", self._address, str(os.getpid())]
-        self._process = subprocess.Popen(command, stdin=subprocess.DEVNULL)
-
-    @property
-    def _address(self) -> str:
-        return f"ipc://{self._folder}/engine"
+        self._link.spawn()
 
     async def connect(self) -> None:
         """Hand over the configuration and wait until the engine is ready; raises what it failed with."""
-        if self._process is None:
+        if self.pid is None:
             self.spawn()
-        loop = asyncio.get_running_loop()
-        self._became_ready = loop.create_future()
-        self._drained = asyncio.Event()
-        self._context = zmq.asyncio.Context()
-        self._socket = self._context.socket(zmq.PAIR)
-        self._socket.setsockopt(zmq.LINGER, 0)
-        self._socket.setsockopt(zmq.SNDHWM, 0)
-        self._socket.setsockopt(zmq.RCVHWM, 0)
-        self._socket.bind(self._address)
-        self._reader = loop.create_task(self._read(), name="engine events")
-        self._watch_process(loop)
-        self._send(Configure(self._config))
+        self._became_ready = asyncio.get_running_loop().create_future()
+        self._open()
         await self._became_ready
 
-    def _watch_process(self, loop: asyncio.AbstractEventLoop) -> None:
-        assert self._process is not None
-        descriptor = os.pidfd_open(self._process.pid)
-
-        def on_exit() -> None:
-            loop.remove_reader(descriptor)
-            os.close(descriptor)
-            loop.call_later(0.05, self._on_exit)  # its last message may still be in the socket
-
-        loop.add_reader(descriptor, on_exit)
-
-    def _on_exit(self) -> None:
-        assert self._process is not None
-        code = self._process.poll()
-        self._die(f"the engine process ended unexpectedly (exit code {code})")
+    def _open(self) -> None:
+        self._link.open(self._handle, self._on_end)
+        self._link.send(Configure(self._config))
 
     # ---- requests ----
 
@@ -129,112 +88,97 @@ class ProcessClient:
         """Send a request down; raises EngineDead or InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
-        if request.request_id in self._streams:
-            raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
-        stream = EventStream(request.sampling.n)
-        self._streams[request.request_id] = stream
-        self._send(Submit(request))
+        stream = self._journal.open(request)
+        self._link.send(Submit(request))
         return stream
 
-    def abort(self, request_id: str) -> None:
-        """Stop computing for a request; its stream, if still read, ends with finish_reason "abort"."""
-        if request_id in self._streams and self.state is not EngineState.DEAD:
-            self._send(Abort(request_id))
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """Stop computing for a request, or one sample of it; what is still read ends with "abort"."""
+        if request_id in self._journal and self.state is not EngineState.DEAD:
+            self._journal.give_up(request_id, index)
+            self._link.send(Abort(request_id, index))
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache."""
-        self._send(ForgetPrefixes())
-
-    def _send(self, message: Downward) -> None:
-        assert self._socket is not None
-        # Queued in memory, without a limit and in order, also before the engine has connected: no await.
-        self._socket.send(self._codec.encode(message))
+        self._link.send(ForgetPrefixes())
 
     # ---- news ----
-
-    async def _read(self) -> None:
-        assert self._socket is not None
-        try:
-            while True:
-                self._handle(self._codec.decode(await self._socket.recv()))
-        except (EngineFault, zmq.ZMQError) as error:
-            self._die(str(error))
 
     def _handle(self, message: object) -> None:
         match message:
             case Events(events, stats):
+                if stats.num_steps > self.stats.num_steps:
+                    self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
                 for event in events:
-                    self._deliver(event)
+                    self._journal.note(event)
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
                 self.ready = message
                 self.state = EngineState.READY
-                shutil.rmtree(self._folder, ignore_errors=True)
-                assert self._became_ready is not None
-                if not self._became_ready.done():
+                self._link.hide()
+                if self._became_ready is not None and not self._became_ready.done():
                     self._became_ready.set_result(None)
             case Failed(kind, text):
                 self._die(text, kind)
 
-    def _deliver(self, event: TokenEvent) -> None:
-        stream = self._streams.get(event.request_id)
-        if stream is None:
+    def _on_end(self, reason: str) -> None:
+        """The engine process is gone: replace it, unless it never worked or keeps ending."""
+        if self.state is EngineState.DEAD:
             return
-        stream.put(event)
-        if stream.is_finished:
-            self._forget(event.request_id)
+        if self.ready is None:
+            self._die(reason)
+            return
+        now_s = time.monotonic()
+        self._crashes_s = [*(s for s in self._crashes_s if now_s - s < CRASH_WINDOW_S), now_s]
+        if len(self._crashes_s) >= self._max_crashes:
+            self._die(f"{reason}, {len(self._crashes_s)} times within {CRASH_WINDOW_S:.0f} s")
+            return
+        logger.warning("%s; starting it again, %d requests go on", reason, len(self._journal))
+        self._replace()
 
-    def _forget(self, request_id: str) -> None:
-        self._streams.pop(request_id, None)
-        if not self._streams and self._drained is not None:
-            self._drained.set()
+    def _replace(self) -> None:
+        """A new process takes up every open request; what is submitted meanwhile queues behind them."""
+        self._retire(self._link)
+        self.state = EngineState.LOADING
+        self.stats = EngineStats(num_blocks=self._config.cache.num_blocks)
+        self.load_done_bytes = 0
+        self.num_restarts += 1
+        self._link = EngineLink()
+        self._link.spawn()
+        self._open()
+        for request in self._journal.resumptions():
+            self._link.send(Submit(request))
+
+    def _retire(self, link: EngineLink) -> None:
+        task = asyncio.get_running_loop().create_task(link.close(), name="engine end")
+        self._ended_links.add(task)
+        task.add_done_callback(self._ended_links.discard)
 
     def _die(self, message: str, kind: str = "EngineDead") -> None:
-        """The engine is gone: say so to everyone who waits, once."""
+        """No engine any more: say so to everyone who waits, once."""
         if self.state is EngineState.DEAD:
             return
         self.state = EngineState.DEAD
         self.failure = message
-        for stream in self._streams.values():
-            stream.fail(message)
-        self._streams.clear()
-        if self._drained is not None:
-            self._drained.set()
+        self._journal.fail_all(message)
         if self._became_ready is not None and not self._became_ready.done():
             error_class = getattr(errors, kind, EngineDead)
             self._became_ready.set_exception(error_class(message))
 
     # ---- end ----
 
-    async def shutdown(self, drain_s: float = 0.0) -> None:
-        """Wait up to `drain_s` seconds for running streams, then end the engine process and clean up."""
+    async def shutdown(self) -> None:
+        """End the engine process and clean up; streams still open end with EngineDead."""
         if self.state is EngineState.READY:
-            self.state = EngineState.DRAINING
-            if self._streams and drain_s > 0 and self._drained is not None:
-                self._drained.clear()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._drained.wait(), drain_s)
-        if self.state is not EngineState.DEAD and self._socket is not None:
-            self._send(Stop())
+            self._link.send(Stop())
+        else:
+            self._link.kill()  # it has nothing to finish, and hears nobody before it is loaded
         self._die("the server is shutting down")
-        await asyncio.to_thread(self.reap)
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
-        if self._socket is not None and self._context is not None:
-            self._socket.close()
-            self._context.term()
+        await self._link.close()
+        await asyncio.gather(*self._ended_links, return_exceptions=True)
 
     def reap(self) -> None:
-        """End the engine process, by force after a grace period, and remove the socket folder."""
-        if self._process is not None:
-            if self._socket is None:
-                self._process.kill()
-            try:
-                self._process.wait(STOP_GRACE_S)
-            except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        """End the engine process without an event loop: by force, unless it was told to stop."""
+        self._link.reap()

@@ -29,8 +29,8 @@ class EngineCore:
     def submit(self, request: EngineRequest) -> None:
         self.scheduler.add(request)
 
-    def abort(self, request_id: str) -> None:
-        self.scheduler.abort(request_id)
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        self.scheduler.abort(request_id, index)
 
     def forget_prefixes(self) -> None:
         self.scheduler.kv.forget_prefixes()

@@ -101,8 +101,8 @@ class EngineProcess:
         match message:
             case Submit(request):
                 core.submit(request)
-            case Abort(request_id):
-                core.abort(request_id)
+            case Abort(request_id, index):
+                core.abort(request_id, index)
             case ForgetPrefixes():
                 core.forget_prefixes()
             case Stop():

@@ -70,14 +70,28 @@ class Scheduler:
                 f"{self.kv.capacity_tokens}; lower max_tokens or raise --kv-cache-memory-bytes",
             )
         else:
-            sequence = self._new_sequence(request, sample_index=0, token_ids=list(request.prompt_token_ids))
-            self._by_request[request.request_id] = [sequence]
-            self._waiting.add(sequence)
+            self._by_request[request.request_id] = self._first_sequences(request)
+            for sequence in self._by_request[request.request_id]:
+                self._waiting.add(sequence)
 
-    def abort(self, request_id: str) -> None:
-        """End all samples of a request; unknown ids are ignored, since the end may have crossed the abort."""
+    def _first_sequences(self, request: EngineRequest) -> list[Sequence]:
+        """One sequence that forks after the prompt; of a request taken up again, each sample that goes on."""
+        if not request.emitted:
+            return [self._new_sequence(request, 0, list(request.prompt_token_ids))]
+        family = [
+            self._new_sequence(request, index, [*request.prompt_token_ids, *emitted])
+            for index, emitted in enumerate(request.emitted)
+            if index not in request.ended_samples
+        ]
+        for sequence in family:
+            sequence.has_forked = True
+        return family
+
+    def abort(self, request_id: str, index: int | None = None) -> None:
+        """End a request, or one sample of it. What is not there is ignored: its end may have crossed the abort."""
         for sequence in list(self._by_request.get(request_id, ())):
-            self._end(sequence, "abort")
+            if index is None or index == sequence.sample_index:
+                self._end(sequence, "abort")
 
     def fail(self, sequence_ids: Iterable[int], error: str) -> None:
         """End these sequences with an error; what they wrote is not trusted."""
@@ -244,6 +258,7 @@ class Scheduler:
             logprobs=row.logprobs[:num_kept] if row.logprobs is not None else None,
             prompt_logprobs=_owed_prompt_logprobs(sequence) if is_first else None,
             num_cached_tokens=sequence.num_cached_tokens,
+            times=sequence.times(finished_s=0.0) if is_first else None,
         )
         if finish is None:
             self._events.append(event)

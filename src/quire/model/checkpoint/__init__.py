@@ -2,7 +2,7 @@
 
 from quire.model.checkpoint.card import read_card, read_generation_config, sampling_defaults
 from quire.model.checkpoint.config_keys import ConfigKeys
-from quire.model.checkpoint.headers import TensorEntry, read_headers, verify_checkpoint
+from quire.model.checkpoint.headers import TensorEntry, verify_checkpoint, weight_entries
 from quire.model.checkpoint.locate import BUILTIN_MODEL, builtin_folder, locate_model
 
 __all__ = [
@@ -13,7 +13,7 @@ __all__ = [
     "locate_model",
     "read_card",
     "read_generation_config",
-    "read_headers",
     "sampling_defaults",
     "verify_checkpoint",
+    "weight_entries",
 ]

@@ -12,9 +12,10 @@ from quire.base.errors import CheckpointError
 
 WITHOUT_EFFECT = frozenset(
     [
-        "add_cross_attention",
+        "activation_dropout",
         "architectures",
         "attention_dropout",
+        "attention_probs_dropout_prob",
         "attn_implementation",
         "attn_pdrop",
         "auto_map",
@@ -23,7 +24,6 @@ WITHOUT_EFFECT = frozenset(
         "cache_implementation",
         "chunk_size_feed_forward",
         "classifier_dropout",
-        "cross_attention_hidden_size",
         "decoder_start_token_id",
         "diversity_penalty",
         "do_sample",
@@ -39,11 +39,12 @@ WITHOUT_EFFECT = frozenset(
         "forced_eos_token_id",
         "gradient_checkpointing",
         "hidden_dropout",
+        "hidden_dropout_prob",
         "id2label",
         "init_std",
         "initializer_range",
         "is_decoder",
-        "is_encoder_decoder",
+        "is_llama_config",
         "label2id",
         "layerdrop",
         "length_penalty",
@@ -87,6 +88,7 @@ WITHOUT_EFFECT = frozenset(
         "top_p",
         "torch_dtype",
         "torchscript",
+        "transformers.js_config",
         "transformers_version",
         "typical_p",
         "unk_token_id",
@@ -95,6 +97,7 @@ WITHOUT_EFFECT = frozenset(
         "vocab_size",
     ]
 )
+
 
 _NOTHING: tuple[object, ...] = (None, False, 0, "", [], {})
 _REQUIRED = object()

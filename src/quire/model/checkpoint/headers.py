@@ -24,6 +24,7 @@ ELEMENT_BITS = {
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
+OTHER_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack")
 AGAIN = "download or copy it again"
 
 
@@ -44,16 +45,30 @@ class TensorEntry:
 
 
 def verify_checkpoint(card: ModelCard) -> None:
-    """Raises CheckpointError naming the first file that is missing, cut short or inconsistent."""
-    if not read_headers(Path(card.folder)):
-        raise CheckpointError(
-            f"{card.folder} holds no weights (*.safetensors); download them, or measure with random ones: "
-            f"--load-format dummy."
-        )
+    """Raises CheckpointError naming the first file that is missing, cut short or inconsistent; some must be there."""
+    weight_entries(Path(card.folder))
+
+
+def weight_entries(folder: Path) -> dict[str, TensorEntry]:
+    """`read_headers` for a folder that must hold weights."""
+    entries = read_headers(folder)
+    if entries:
+        return entries
+    for pattern in OTHER_FORMATS:
+        other = next(iter(sorted(folder.glob(pattern))), None)
+        if other is not None:
+            raise CheckpointError(
+                f"{other}: Quire reads weights from safetensors files only; convert the model "
+                f"(transformers: model.save_pretrained(folder)) or pick a repository that has them."
+            )
+    raise CheckpointError(
+        f"{folder} holds no weights (*.safetensors); download them, or measure with random ones: "
+        f"--load-format dummy."
+    )
 
 
 def read_headers(folder: Path) -> dict[str, TensorEntry]:
-    """Every tensor of the folder by name. Empty where the folder holds no weights at all."""
+    """Every tensor of the folder by name. Empty where the folder has no safetensors file."""
     entries: dict[str, TensorEntry] = {}
     index = _read_index(folder)
     for file in weight_files(folder):
@@ -73,8 +88,7 @@ def read_headers(folder: Path) -> dict[str, TensorEntry]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files to read: those the index lists, else every one in the folder. [] where there are
-    none; a folder with weights in another format only is refused."""
+    """The safetensors files to read: those the index lists, else every one in the folder."""
     listed = sorted(set(_read_index(folder).values()))
     if listed:
         missing = [name for name in listed if not (folder / name).is_file()]
@@ -88,16 +102,7 @@ def weight_files(folder: Path) -> list[Path]:
     single = folder / "model.safetensors"
     if single in found:
         return [single]
-    if found:
-        return found
-    for pattern in ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack"):
-        other = next(iter(sorted(folder.glob(pattern))), None)
-        if other is not None:
-            raise CheckpointError(
-                f"{other}: Quire reads weights from safetensors files only; convert the model "
-                f"(transformers: model.save_pretrained(folder)) or pick a repository that has them."
-            )
-    return []
+    return found
 
 
 def _read_index(folder: Path) -> dict[str, str]:
@@ -160,7 +165,8 @@ def _entry(file: Path, name: str, facts: Any, start: int) -> TensorEntry:
         raise CheckpointError(f"{file} has a damaged header entry for tensor {name!r}; {AGAIN}.")
     if dtype not in ELEMENT_BITS:
         raise CheckpointError(
-            f"{file}: tensor {name!r} has the unknown dtype {dtype!r}; known are {', '.join(ELEMENT_BITS)}."
+            f"{file}: tensor {name!r} has the unknown dtype {dtype!r} (known are {', '.join(ELEMENT_BITS)}); "
+            f"{AGAIN}, or convert it to one of these."
         )
     expected = math.prod(shape) * ELEMENT_BITS[dtype] // 8
     if end - begin != expected:

@@ -12,7 +12,6 @@ import os
 import re
 from pathlib import Path
 
-import quire
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint.headers import weight_files
 
@@ -25,7 +24,7 @@ _TRUE = ("1", "true", "yes", "on")
 
 def builtin_folder() -> Path:
     """The folder of the model that comes with Quire."""
-    return Path(quire.__file__).parent / "assets" / "folio"
+    return Path(__file__).parents[2] / "assets" / "folio"
 
 
 def locate_model(
@@ -44,7 +43,7 @@ def locate_model(
     if name == BUILTIN_MODEL:
         return builtin_folder()
     local = Path(name).expanduser()
-    if local.is_dir():
+    if name and local.is_dir():
         return local
     if local.is_file():
         raise CheckpointError(

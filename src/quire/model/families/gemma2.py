@@ -73,7 +73,7 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
         windows=tuple(window if kind == "sliding_attention" else 0 for kind in kinds),
         tied=keys.flag("tie_word_embeddings", True),
     )
-    keys.refuse_rest("cache_implementation")
+    keys.refuse_rest("sliding_window_size")  # an older name of sliding_window, written beside it
     return shape
 
 
@@ -143,7 +143,7 @@ class Gemma2(CausalLM):
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
         x_TD = x_TD * x_TD.new_tensor(self.shape.hidden**0.5)  # rounded to the dtype first, as in training
-        angles = self.rotary(step.positions_T)
+        angles = self.rotary(step.positions_T, x_TD.dtype)
         for block in self.blocks:
             x_TD = block(x_TD, angles, step)
         return self.norm(x_TD)

@@ -156,7 +156,10 @@ class Gemma3(CausalLM):
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
         x_TD = x_TD * x_TD.new_tensor(self.shape.hidden**0.5)  # rounded to the dtype first, as in training
-        far, near = self.global_rotary(step.positions_T), self.local_rotary(step.positions_T)
+        far, near = (
+            self.global_rotary(step.positions_T, x_TD.dtype),
+            self.local_rotary(step.positions_T, x_TD.dtype),
+        )
         for block, window in zip(self.blocks, self.shape.windows, strict=True):
             x_TD = block(x_TD, near if window else far, step)
         return self.norm(x_TD)

@@ -136,7 +136,7 @@ class GPTNeoX(CausalLM):
 
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
-        angles = self.rotary(step.positions_T)
+        angles = self.rotary(step.positions_T, x_TD.dtype)
         for block in self.blocks:
             x_TD = block(x_TD, angles, step)
         return self.norm(x_TD)

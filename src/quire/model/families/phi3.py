@@ -63,6 +63,8 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
         tied=keys.flag("tie_word_embeddings", False),
     )
     keys.choice("attention_bias", (False,), False)
+    keys.choice("full_attn_mod", (1,), 1)
+    keys.choice("interpolate_factor", (1,), 1)
     keys.refuse_rest()
     return shape
 
@@ -137,7 +139,7 @@ class Phi3(CausalLM):
 
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
-        angles = self.rotary(step.positions_T)
+        angles = self.rotary(step.positions_T, x_TD.dtype)
         for block in self.blocks:
             x_TD = block(x_TD, angles, step)
         return self.norm(x_TD)

@@ -20,7 +20,7 @@ from quire.model import ops
 
 @dataclass(frozen=True, slots=True)
 class Angles:
-    """Cosines and sines of a step's positions, (T, R/2) float32 each."""
+    """Cosines and sines of a step's positions, (T, R/2) each."""
 
     cos: Tensor
     sin: Tensor
@@ -55,11 +55,13 @@ class Rotary:
         except KeyError as missing:
             raise CheckpointError(f"config.json: rope type {kind!r} needs the key {missing}.") from None
 
-    def __call__(self, positions_T: Tensor) -> Angles:
+    def __call__(self, positions_T: Tensor, dtype: torch.dtype) -> Angles:
+        """Computed in float32, handed out in `dtype`, that of the heads to be turned."""
         angles_TR = positions_T.unsqueeze(-1).float() * self.frequencies_R
-        if self.magnitude == 1.0:
-            return Angles(angles_TR.cos(), angles_TR.sin())
-        return Angles(angles_TR.cos() * self.magnitude, angles_TR.sin() * self.magnitude)
+        cos, sin = angles_TR.cos(), angles_TR.sin()
+        if self.magnitude != 1.0:
+            cos, sin = cos * self.magnitude, sin * self.magnitude
+        return Angles(cos.to(dtype), sin.to(dtype))
 
 
 def rope_kind(rope: dict[str, Any]) -> str:

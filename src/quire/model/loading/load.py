@@ -9,8 +9,7 @@ from pathlib import Path
 import torch
 
 from quire.base.config import EngineConfig
-from quire.base.errors import CheckpointError
-from quire.model.checkpoint import ConfigKeys, read_headers
+from quire.model.checkpoint import ConfigKeys, weight_entries
 from quire.model.families import FAMILIES
 from quire.model.layers import CausalLM
 from quire.model.loading.dummy import fill_dummy
@@ -28,12 +27,7 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     if config.load_format == "dummy":
         fill_dummy(network, dtype, report, config.quantization)
     else:
-        entries = read_headers(Path(config.card.folder))
-        if not entries:
-            raise CheckpointError(
-                f"{config.card.folder} holds no safetensors file; add the weights, "
-                f"or measure without them with --load-format dummy."
-            )
+        entries = weight_entries(Path(config.card.folder))
         fill_from_files(network, network.weights(), entries, dtype, report, config.quantization)
     return network.eval()
 

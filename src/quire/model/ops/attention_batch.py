@@ -94,54 +94,91 @@ class AttentionBatch:
         return self._work[key]
 
 
-def _rows_per_block(chunk_tokens: Ints) -> Ints:
-    return np.where(chunk_tokens == 1, 1, np.where(chunk_tokens <= 32, 16, 64))
+@dataclass(frozen=True, slots=True)
+class _RowBlocks:
+    """B row blocks of R tokens, those that see the most tiles first.
+
+    `sequence`, `first_tile` and `num_tiles` are (B,); `tokens` and `positions` (B, R) repeat the last token of a
+    block cut short, where `real` is false.
+    """
+
+    sequence: Ints
+    tokens: Ints
+    positions: Ints
+    real: npt.NDArray[np.bool_]
+    first_tile: Ints
+    num_tiles: Ints
+
+    def select(self, chosen: slice | Ints) -> _RowBlocks:
+        return _RowBlocks(
+            self.sequence[chosen],
+            self.tokens[chosen],
+            self.positions[chosen],
+            self.real[chosen],
+            self.first_tile[chosen],
+            self.num_tiles[chosen],
+        )
 
 
 def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkGroup]:
-    starts = np.asarray(batch.query_starts, dtype=np.int64)
-    contexts = np.asarray(batch.context_lens, dtype=np.int64)
-    lengths = np.diff(starts)
+    lengths = np.diff(np.asarray(batch.query_starts, dtype=np.int64))
     tables = _padded(batch.block_tables)
-    rows_of_sequence = _rows_per_block(lengths)
+    contexts = np.asarray(batch.context_lens, dtype=np.int64)
+    rows_of_sequence = np.where(lengths == 1, 1, np.where(lengths <= 32, 16, 64))
     for rows in (1, 16, 64):
         sequences = np.flatnonzero((rows_of_sequence == rows) & (lengths > 0))
         if not len(sequences):
             continue
-        blocks_each = -(-lengths[sequences] // rows)
-        sequence = np.repeat(sequences, blocks_each)
-        first = (
-            np.arange(len(sequence)) - np.repeat(np.cumsum(blocks_each) - blocks_each, blocks_each)
-        ) * rows
-        last_query = contexts[sequence] - lengths[sequence] + np.minimum(first + rows, lengths[sequence]) - 1
-        first_query = contexts[sequence] - lengths[sequence] + first
-        first_tile = np.maximum(first_query - window + 1, 0) // TILE_TOKENS if window else 0 * first
-        num_tiles = last_query // TILE_TOKENS - first_tile + 1
-        order = np.argsort(-num_tiles, kind="stable")
-        for group in _groups(order, num_tiles, max(1, max_scores // (rows * TILE_TOKENS))):
-            chosen = sequence[group]
-            offsets = np.minimum(first[group, None] + np.arange(rows), lengths[chosen, None] - 1)
-            real = first[group, None] + np.arange(rows) < lengths[chosen, None]
-            tokens = starts[chosen, None] + offsets
-            positions = (contexts - lengths)[chosen, None] + offsets
-            row_of_item, tile, ranks = _items(first_tile[group], num_tiles[group])
-            keys = tile[:, None] * TILE_TOKENS + np.arange(TILE_TOKENS)
-            query = positions[row_of_item][:, :, None]
-            hidden = keys[:, None, :] > query
-            if window:
-                hidden |= keys[:, None, :] <= query - window
-            owner = chosen[row_of_item]
-            known = np.minimum(keys, contexts[owner, None] - 1)
-            slots = tables[owner[:, None], known // batch.block_size] * batch.block_size
-            yield WorkGroup(
-                tokens=torch.from_numpy(tokens),
-                kept=torch.from_numpy(np.flatnonzero(real)),
-                kept_tokens=torch.from_numpy(tokens[real]),
-                row_of_item=torch.from_numpy(row_of_item),
-                ranks=ranks,
-                slots=torch.from_numpy(slots + known % batch.block_size),
-                hidden=torch.from_numpy(hidden),
-            )
+        blocks = _row_blocks(batch, sequences, rows, window)
+        max_items = max(1, max_scores // (rows * TILE_TOKENS))
+        for part in _parts(blocks.num_tiles, max_items):
+            yield _work_group(blocks.select(part), contexts, tables, batch.block_size, window)
+
+
+def _row_blocks(batch: AttentionBatch, sequences: Ints, rows: int, window: int) -> _RowBlocks:
+    """Cuts the chunks of `sequences` into blocks of `rows` tokens."""
+    starts = np.asarray(batch.query_starts, dtype=np.int64)
+    lengths = np.diff(starts)
+    blocks_each = -(-lengths[sequences] // rows)
+    sequence = np.repeat(sequences, blocks_each)
+    blocks_before = np.repeat(np.cumsum(blocks_each) - blocks_each, blocks_each)
+    wanted = ((np.arange(len(sequence)) - blocks_before) * rows)[:, None] + np.arange(rows)
+    place = np.minimum(wanted, lengths[sequence, None] - 1)  # within the chunk
+    chunk_start = np.asarray(batch.context_lens, dtype=np.int64) - lengths
+    positions = chunk_start[sequence, None] + place
+    first_tile = np.zeros_like(sequence)
+    if window:
+        first_tile = np.maximum(positions[:, 0] - window + 1, 0) // TILE_TOKENS
+    blocks = _RowBlocks(
+        sequence=sequence,
+        tokens=starts[sequence, None] + place,
+        positions=positions,
+        real=wanted == place,
+        first_tile=first_tile,
+        num_tiles=positions[:, -1] // TILE_TOKENS - first_tile + 1,
+    )
+    return blocks.select(np.argsort(-blocks.num_tiles, kind="stable"))
+
+
+def _work_group(blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: int, window: int) -> WorkGroup:
+    row_of_item, tile, ranks = _items(blocks.first_tile, blocks.num_tiles)
+    keys = tile[:, None] * TILE_TOKENS + np.arange(TILE_TOKENS)  # positions
+    queries = blocks.positions[row_of_item][:, :, None]
+    hidden = keys[:, None, :] > queries
+    if window:
+        hidden |= keys[:, None, :] <= queries - window
+    owner = blocks.sequence[row_of_item][:, None]
+    written = np.minimum(keys, contexts[owner] - 1)
+    slots = tables[owner, written // block_size] * block_size + written % block_size
+    return WorkGroup(
+        tokens=torch.from_numpy(blocks.tokens),
+        kept=torch.from_numpy(np.flatnonzero(blocks.real)),
+        kept_tokens=torch.from_numpy(blocks.tokens[blocks.real]),
+        row_of_item=torch.from_numpy(row_of_item),
+        ranks=ranks,
+        slots=torch.from_numpy(slots),
+        hidden=torch.from_numpy(hidden),
+    )
 
 
 def _padded(tables: list[list[int]]) -> Ints:
@@ -151,15 +188,15 @@ def _padded(tables: list[list[int]]) -> Ints:
     return padded
 
 
-def _groups(order: Ints, num_tiles: Ints, max_items: int) -> Iterator[Ints]:
-    """Cuts `order` into runs of row blocks with at most `max_items` items each (one block at least)."""
+def _parts(num_tiles: Ints, max_items: int) -> Iterator[slice]:
+    """Cuts row blocks into runs with at most `max_items` items each (one block at least)."""
     start, items = 0, 0
-    for end, block in enumerate(order):
-        if items and items + num_tiles[block] > max_items:
-            yield order[start:end]
+    for end, count in enumerate(num_tiles.tolist()):
+        if items and items + count > max_items:
+            yield slice(start, end)
             start, items = end, 0
-        items += int(num_tiles[block])
-    yield order[start:]
+        items += count
+    yield slice(start, len(num_tiles))
 
 
 def _items(first_tile: Ints, num_tiles: Ints) -> tuple[Ints, Ints, list[tuple[int, int]]]:

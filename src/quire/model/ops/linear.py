@@ -24,10 +24,13 @@ ROW_TILE = 8
 @cache
 def row_tile(dtype: torch.dtype) -> int:
     """Rows must come in multiples of this for row results not to depend on the row count."""
-    low_precision = (dtype is torch.bfloat16 and torch.ops.mkldnn._is_mkldnn_bf16_supported()) or (
-        dtype is torch.float16 and torch.ops.mkldnn._is_mkldnn_fp16_supported()
-    )
-    return 1 if low_precision else ROW_TILE
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
+        return ROW_TILE
+    if dtype is torch.bfloat16:
+        return 1 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ROW_TILE
+    if dtype is torch.float16:
+        return 1 if torch.ops.mkldnn._is_mkldnn_fp16_supported() else ROW_TILE
+    return ROW_TILE
 
 
 def reference(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:

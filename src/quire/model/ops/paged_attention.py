@@ -20,8 +20,8 @@ from quire.model.ops.attention_batch import TILE_TOKENS, AttentionBatch, WorkGro
 from quire.model.ops.contract import Case, Op
 from quire.model.ops.linear import ROW_TILE
 
-SCORE_BYTES = 16 << 20  # of one group's scores
-GATHER_BYTES = 4 << 20  # of keys or values copied out of the cache at a time
+SCORE_BYTES = 4 << 20  # of one group's scores; small temporaries stay in the processor's caches
+GATHER_BYTES = 1 << 20  # of keys or values copied out of the cache at a time
 
 
 def reference(

@@ -14,7 +14,7 @@ from quire.model.ops.contract import Case, Op
 
 
 def reference(x_TNH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
-    """`cos_TR` and `sin_TR` hold R/2 angles per token in float32, rounded here to x's dtype."""
+    """`cos_TR` and `sin_TR` belong to R/2 angles per token; they are rounded to x's dtype."""
     half = cos_TR.shape[-1]
     cos = cos_TR.to(x_TNH.dtype).unsqueeze(1)
     sin = sin_TR.to(x_TNH.dtype).unsqueeze(1)

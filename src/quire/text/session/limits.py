@@ -28,13 +28,20 @@ class RequestLimits:
     max_logit_bias: int = 1024
     max_cache_salt_chars: int = 128
     max_request_id_chars: int = 128
+    max_priority: int = 2**31
 
-    def verify_names(self, request_id: str, cache_salt: str) -> None:
-        """Raise InvalidValue when `request_id` or `cache_salt` is too long (or the id empty)."""
+    def verify_names(self, request_id: str, priority: int, cache_salt: str) -> None:
+        """Raise InvalidValue for an empty or too long `request_id`, a too long `cache_salt`, a vast `priority`."""
         if not request_id:
             raise InvalidValue("request_id must not be empty", field="request_id")
-        _check_length("request_id", request_id, self.max_request_id_chars)
-        _check_length("cache_salt", cache_salt, self.max_cache_salt_chars)
+        _check_text("request_id", request_id, self.max_request_id_chars)
+        _check_text("cache_salt", cache_salt, self.max_cache_salt_chars)
+        if type(priority) is not int or abs(priority) > self.max_priority:
+            raise InvalidValue(
+                f"priority must be an integer between -{self.max_priority} and {self.max_priority}, "
+                f"got {_short(priority)}",
+                field="priority",
+            )
 
     def verify_sampling(self, sampling: SamplingParams, config: EngineConfig) -> None:
         """Raise InvalidValue naming the field when `sampling` exceeds these limits or the model's."""
@@ -49,10 +56,10 @@ class RequestLimits:
         stops, bad_words = sampling.stop_strings, sampling.bad_words or []
         _check_count("stop", len(stops), self.max_stop_strings, "strings")
         for text in stops:
-            _check_length("stop", text, self.max_stop_string_chars)
+            _check_text("stop", text, self.max_stop_string_chars)
         _check_count("bad_words", len(bad_words), self.max_bad_words, "words")
         for text in bad_words:
-            _check_length("bad_words", text, self.max_bad_word_chars)
+            _check_text("bad_words", text, self.max_bad_word_chars)
 
     def _verify_ids(self, sampling: SamplingParams, vocab_size: int) -> None:
         for field, ids, max_count in (
@@ -92,15 +99,22 @@ def _check_count(field: str, count: int, allowed: int, things: str) -> None:
         raise InvalidValue(f"{field} must be at most {allowed} {things}, got {_short(count)}", field=field)
 
 
-def _check_length(field: str, text: str, max_chars: int) -> None:
+def _check_text(field: str, text: str, max_chars: int) -> None:
     if not isinstance(text, str):
         raise InvalidValue(f"{field} must be text, got {_short(text)}", field=field)
     if len(text) > max_chars:
         raise InvalidValue(
             f"{field} must be at most {max_chars} characters long, got {len(text)}", field=field
         )
+    try:
+        text.encode()
+    except UnicodeError as error:
+        raise InvalidValue(f"{field} is not valid Unicode: {error}", field=field) from None
 
 
 def _short(value: object) -> str:
-    shown = repr(value)
+    try:
+        shown = repr(value)
+    except ValueError:  # Python spells out no integer of more than 4300 digits
+        return "a vast number"
     return shown if len(shown) <= 40 else shown[:40] + "…"

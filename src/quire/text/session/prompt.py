@@ -85,19 +85,21 @@ def check_length(token_ids: list[int], sampling: SamplingParams, config: EngineC
         )
     if num_tokens >= max_model_len:
         raise InvalidValue(
-            f"prompt has {num_tokens} tokens, but this model's context of {max_model_len} tokens must hold it "
-            "and at least one token of output; shorten it or set truncate_prompt_tokens",
+            f"prompt has {num_tokens} tokens, but this model's maximum context length is {max_model_len} tokens, "
+            "which must hold it and at least one token of output; shorten it or set truncate_prompt_tokens",
             field="prompt",
         )
-    if num_tokens >= context_tokens(config):
+    room = context_tokens(config) - num_tokens
+    if room <= 0:
         raise InvalidValue(
             f"prompt has {num_tokens} tokens, but the KV cache holds only {context_tokens(config)}; shorten it, or "
             "start the server with more KV memory (--kv-cache-memory-bytes)",
             field="prompt",
         )
-    if sampling.max_tokens is not None and num_tokens + sampling.max_tokens > max_model_len:
+    if sampling.max_tokens is not None and sampling.max_tokens > room:
+        limit = "maximum context length" if context_tokens(config) == max_model_len else "KV cache"
         raise InvalidValue(
-            f"max_tokens must be at most {max_model_len - num_tokens} here: the prompt has {num_tokens} tokens of "
-            f"this model's context of {max_model_len}; got {sampling.max_tokens}",
+            f"max_tokens must be at most {room} here: the prompt has {num_tokens} tokens of this model's {limit} of "
+            f"{context_tokens(config)} tokens; got {sampling.max_tokens}",
             field="max_tokens",
         )

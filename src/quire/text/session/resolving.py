@@ -21,7 +21,7 @@ def resolve_sampling(
     num_prompt_tokens: int,
     default_max_tokens: int | None,
 ) -> SamplingParams:
-    """A copy with nothing left open: max_tokens, seed, and numbers of log-probabilities the vocabulary has.
+    """A copy with nothing left open: max_tokens, seed, and counts that the vocabulary can meet.
 
     `max_tokens` None means the rest of the context, or `default_max_tokens` where that is less.
     """
@@ -38,6 +38,7 @@ def resolve_sampling(
     return msgspec.structs.replace(
         sampling,
         max_tokens=max_tokens,
+        top_k=min(sampling.top_k, config.card.vocab_size),
         seed=secrets.randbits(63) if sampling.seed is None else sampling.seed,
         logprobs=_bounded(sampling.logprobs, config.card.vocab_size),
         prompt_logprobs=_bounded(sampling.prompt_logprobs, config.card.vocab_size),
@@ -53,10 +54,7 @@ def spell_bad_words(words: list[str], tokenizer: Tokenizer, limits: RequestLimit
     for word in words:
         bare = word.lstrip()
         for text in (bare, " " + bare) if bare else (word,):
-            try:
-                token_ids = tokenizer.encode(text, add_special_tokens=False)
-            except UnicodeError as error:
-                raise InvalidValue(f"bad_words is not valid Unicode: {error}", field="bad_words") from None
+            token_ids = tokenizer.encode(text, add_special_tokens=False)
             if token_ids and token_ids not in spellings:
                 spellings.append(token_ids)
     num_tokens = sum(map(len, spellings))

@@ -26,7 +26,7 @@ class EngineClient(Protocol):
 
     def submit(self, request: EngineRequest) -> AsyncIterator[list[TokenEvent]]: ...
 
-    def abort(self, request_id: str) -> None: ...
+    def abort(self, request_id: str, index: int | None = None) -> None: ...
 
 
 class Session:
@@ -76,7 +76,7 @@ class Session:
     ) -> EngineRequest:
         """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit."""
         arrival_s = time.monotonic()
-        keep_tokens = self._check_early(prompt, sampling, request_id, cache_salt)
+        keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
         return self._finish(
             token_ids,
@@ -99,7 +99,7 @@ class Session:
     ) -> EngineRequest:
         """`prepare_now`, with long texts tokenised in a thread so that other streams go on."""
         arrival_s = time.monotonic()
-        keep_tokens = self._check_early(prompt, sampling, request_id, cache_salt)
+        keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
             token_ids = await asyncio.to_thread(self._token_ids, prompt, keep_tokens, add_special_tokens)
         else:
@@ -129,8 +129,9 @@ class Session:
         try:
             async for batch in events:
                 output = output_stream.apply_all(batch)
-                if output_stream.finished:
-                    engine_works = output_stream.aborts
+                engine_works = not output_stream.finished
+                for index in output_stream.take_aborts():  # before the reader takes its time over the output
+                    self.client.abort(request.request_id, index)
                 if output is not None:
                     yield output
                 if output_stream.finished:
@@ -177,10 +178,15 @@ class Session:
         return self.tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
 
     def _check_early(
-        self, prompt: str | list[int], sampling: SamplingParams, request_id: str, cache_salt: str
+        self,
+        prompt: str | list[int],
+        sampling: SamplingParams,
+        request_id: str,
+        priority: int,
+        cache_salt: str,
     ) -> int | None:
         """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
-        self.limits.verify_names(request_id, cache_salt)
+        self.limits.verify_names(request_id, priority, cache_salt)
         self.limits.verify_sampling(sampling, self.config)
         prompts.check_prompt(prompt, self.config)
         return prompts.truncated_length(sampling, self.config)

@@ -21,8 +21,8 @@ class OutputStream:
     """State of one request between engine and caller. Not shared between threads.
 
     Each sample ends exactly once: by the engine, or here when a stop string appears. News of a sample that
-    has ended is ignored. `finished` is true once every sample has ended; `aborts` says that the engine does
-    not know yet and must be told.
+    has ended is ignored. `finished` is true once every sample has ended. `take_aborts` tells which samples ended
+    here while the engine goes on with them.
     """
 
     def __init__(
@@ -41,6 +41,7 @@ class OutputStream:
         self._samples = [SampleText(request, index, tokenizer) for index in range(request.sampling.n)]
         self._num_open = len(self._samples)
         self._engine_open = set(range(len(self._samples)))
+        self._to_abort: list[int] = []
         self._prompt_logprobs: list[dict[int, Logprob] | None] | None = None
         self._num_cached_tokens = 0
         self._num_preemptions = 0
@@ -51,9 +52,11 @@ class OutputStream:
     def finished(self) -> bool:
         return self._num_open == 0
 
-    @property
-    def aborts(self) -> bool:
-        return self.finished and bool(self._engine_open)
+    def take_aborts(self) -> list[int]:
+        """Samples ended by a stop string since the last call: the engine does not know and must be told."""
+        taken = [index for index in self._to_abort if index in self._engine_open]
+        self._to_abort = []
+        return taken
 
     def apply(self, event: TokenEvent) -> RequestOutput | None:
         """Take one event; the output it is worth, or None when there is nothing to tell."""
@@ -73,6 +76,7 @@ class OutputStream:
                 changed.add(event.index)
             if sample.finished:
                 self._num_open -= 1
+                self._to_abort.append(event.index)
         return self._output(sorted(changed)) if changed else None
 
     def _note(self, event: TokenEvent) -> None:
@@ -135,7 +139,12 @@ def _merge_times(known: RequestTimes | None, new: RequestTimes) -> RequestTimes:
         return new
     return RequestTimes(
         arrival_s=new.arrival_s,
-        scheduled_s=min(known.scheduled_s, new.scheduled_s),
-        first_token_s=min(known.first_token_s, new.first_token_s),
+        scheduled_s=_earlier(known.scheduled_s, new.scheduled_s),
+        first_token_s=_earlier(known.first_token_s, new.first_token_s),
         finished_s=max(known.finished_s, new.finished_s),
     )
+
+
+def _earlier(one_s: float, other_s: float) -> float:
+    """0.0 stands for a stage that was not reached."""
+    return min(filter(None, (one_s, other_s)), default=0.0)

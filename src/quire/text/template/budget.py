@@ -7,9 +7,11 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-MAX_STEPS = 3_000_000  # about a microsecond each; a loop's round is one, a string one per 64 characters
-CALL_STEPS = 3
-FILTER_STEPS = 2
+MAX_STEPS = (
+    3_000_000  # a fraction of a microsecond each; a round of a loop is one, a string one per 64 characters
+)
+CALL_STEPS = 12
+FILTER_STEPS = 4
 MAX_SECONDS = 10.0  # a last resort: steps run out first, except for repeated work on very long strings
 MAX_ITEMS = 2_000_000  # of one nested value, each place counted where it occurs
 MAX_INTEGER_BITS = 16_384

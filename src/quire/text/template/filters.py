@@ -101,7 +101,7 @@ def _metered(name: str, function: Callable[..., Any], *, is_deep: bool) -> Calla
         is_generator = hasattr(value, "__iter__") and not hasattr(value, "__len__")
         if is_generator and (is_deep or asks is not None):
             value = list(budget.rounds(value))
-        if is_deep:
+        if is_deep and (args or kwargs or not isinstance(value, (str, int))):
             budget.size_of(value, args, kwargs)
         if asks is not None:
             asks(budget, value, *args, **kwargs)

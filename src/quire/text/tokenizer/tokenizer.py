@@ -15,6 +15,7 @@ from quire.text.tokenizer.spelling import Spelling
 if TYPE_CHECKING:
     from tokenizers import Tokenizer as Backend
 
+_MAX_IDS = 2**32  # the library's ids are unsigned 32-bit integers
 _OTHER_VOCABULARIES = ("tokenizer.model", "tekken.json", "vocab.json", "vocab.txt", "spiece.model")
 
 
@@ -34,9 +35,6 @@ class Tokenizer:
         added = backend.get_added_tokens_decoder()
         self.added_ids: dict[int, str] = {token_id: token.content for token_id, token in added.items()}
         self.special_ids = frozenset(token_id for token_id, token in added.items() if token.special)
-        self.vocab_size = max(
-            backend.get_vocab_size(with_added_tokens=True), max(self.added_ids, default=-1) + 1
-        )
         decoder = backend.decoder
         self.spelling = Spelling(None if decoder is None else json.loads(decoder.__getstate__()))
         self._bytes: dict[int, bytes] = {}
@@ -63,6 +61,11 @@ class Tokenizer:
     @property
     def eos_token_id(self) -> int | None:
         return self._named_id("eos_token")
+
+    @cached_property
+    def vocab_size(self) -> int:
+        """One more than the highest id, added tokens included; ids in between may be unused."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
     @cached_property
     def longest_token_chars(self) -> int:
@@ -129,7 +132,7 @@ class Tokenizer:
 
     def id_to_token(self, token_id: int) -> str | None:
         """The vocabulary's entry, None for an id outside it."""
-        if not 0 <= token_id < self.vocab_size:
+        if not 0 <= token_id < _MAX_IDS:
             return None
         token: str | None = self._backend.id_to_token(token_id)
         return token

@@ -33,6 +33,7 @@ NAMES = [
     "request_params_n",
     "request_params_max_tokens",
     "request_num_preemptions",
+    "iteration_tokens_total",
     "cache_config_info",
 ]
 
@@ -62,6 +63,15 @@ async def test_vllm_s_names_are_there_from_the_start(http):
             if name != "cache_config_info":
                 assert ENGINE_LABELS.items() <= sample.labels.items()
     assert "process_resident_memory_bytes" in families
+
+
+async def test_every_step_is_in_the_step_size_histogram(http, engine):
+    engine.step_sizes.update({1: 2, 20: 1, 100_000: 1})
+    families = await scrape(http)
+    assert value(families, "iteration_tokens_total_bucket", le="1") == 5
+    assert value(families, "iteration_tokens_total_bucket", le="32") == 7
+    assert value(families, "iteration_tokens_total_bucket", le="+Inf") == 8
+    assert value(families, "iteration_tokens_total_sum") == 5 + 40 + 100_000
 
 
 async def test_gauges_follow_the_engine_s_snapshot(http, engine):

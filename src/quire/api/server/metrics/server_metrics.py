@@ -85,7 +85,17 @@ class ServerMetrics(Collector):
             distribution = self.histograms[name]
             family.add_metric(self._values, distribution.cumulative(), distribution.total)
             yield family
+        yield self._step_sizes()
         yield self._cache_info()
+
+    def _step_sizes(self) -> Metric:
+        """From the client's counts of every step, so that no step between two scrapes is missed."""
+        sizes = Distribution(buckets.STEP_TOKENS)
+        for num_tokens, times in self._client.step_sizes.items():
+            sizes.observe(num_tokens, times)
+        family = HistogramMetricFamily(PREFIX + "iteration_tokens_total", "Tokens per step.", labels=_LABELS)
+        family.add_metric(self._values, sizes.cumulative(), sizes.total)
+        return family
 
     def _gauges(self, stats: EngineStats) -> Iterable[Metric]:
         used = stats.num_blocks_used / stats.num_blocks if stats.num_blocks else 0.0

@@ -25,6 +25,7 @@ SETTINGS = (
     Setting(
         name="log-error-stack",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="Print the Python stack of an error that stops the command, not only its sentence.",

@@ -9,6 +9,7 @@ SETTINGS = (
     Setting(
         name="host",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         default_text="every interface",
         doc="Address to listen on.",
@@ -16,6 +17,7 @@ SETTINGS = (
     Setting(
         name="port",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.integer(1, 65535),
         default=8000,
         # QUIRE_PORT would be the twin of VLLM_PORT, which means the ports between nodes, and Kubernetes
@@ -26,6 +28,7 @@ SETTINGS = (
     Setting(
         name="uds",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.path(),
         default_text="unset",
         doc="Unix socket to listen on instead of host and port.",
@@ -33,6 +36,7 @@ SETTINGS = (
     Setting(
         name="api-key",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         many=True,
         is_secret=True,
@@ -43,6 +47,7 @@ SETTINGS = (
     Setting(
         name="root-path",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         default="",
         doc="Path prefix that a proxy in front of the server strips.",
@@ -58,6 +63,7 @@ SETTINGS = (
     Setting(
         name="default-chat-template-kwargs",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.json_object(),
         default={},
         doc="Variables every chat template gets unless the request sets them (chat_template_kwargs).",
@@ -65,6 +71,7 @@ SETTINGS = (
     Setting(
         name="response-role",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         default="assistant",
         doc="Role of the message in chat answers.",
@@ -72,6 +79,7 @@ SETTINGS = (
     Setting(
         name="enable-prompt-tokens-details",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="Report cached prompt tokens in usage.prompt_tokens_details.",
@@ -79,6 +87,7 @@ SETTINGS = (
     Setting(
         name="enable-request-id-headers",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="Answer with an X-Request-Id header: the client's, or a new one.",
@@ -86,6 +95,7 @@ SETTINGS = (
     Setting(
         name="enable-log-requests",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="Log the id and parameters of each request; never its prompt.",
@@ -93,6 +103,7 @@ SETTINGS = (
     Setting(
         name="uvicorn-log-level",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.choice("critical", "debug", "error", "info", "trace", "warning"),
         default="info",
         doc="Log level of the HTTP server.",
@@ -100,6 +111,7 @@ SETTINGS = (
     Setting(
         name="disable-uvicorn-access-log",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="No log line for each HTTP request.",
@@ -107,6 +119,7 @@ SETTINGS = (
     Setting(
         name="allowed-origins",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         many=True,
         default=["*"],
@@ -115,6 +128,7 @@ SETTINGS = (
     Setting(
         name="allowed-methods",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         many=True,
         default=["*"],
@@ -123,6 +137,7 @@ SETTINGS = (
     Setting(
         name="allowed-headers",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         many=True,
         default=["*"],
@@ -131,6 +146,7 @@ SETTINGS = (
     Setting(
         name="allow-credentials",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.switch(),
         default=False,
         doc="Let those pages send cookies and authorization.",
@@ -138,6 +154,7 @@ SETTINGS = (
     Setting(
         name="ssl-keyfile",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.path(),
         default_text="unset",
         doc="Private key for HTTPS (PEM).",
@@ -145,6 +162,7 @@ SETTINGS = (
     Setting(
         name="ssl-certfile",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.path(),
         default_text="unset",
         doc="Certificate for HTTPS (PEM).",
@@ -152,6 +170,7 @@ SETTINGS = (
     Setting(
         name="shutdown-timeout",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.integer(0),
         default=30,
         doc="Seconds that running requests get to finish on Ctrl-C or SIGTERM; 0 ends them at once.",

@@ -31,6 +31,7 @@ SETTINGS = (
     Setting(
         name="served-model-name",
         group=GROUP,
+        is_for_server=True,
         kind=kinds.text(),
         many=True,
         default_text="the model as given",

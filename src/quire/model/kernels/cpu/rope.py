@@ -16,11 +16,9 @@ def run(x_TNH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
     half = cos_TR.shape[-1]
     if cos_TR.shape != (tokens, half) or sin_TR.shape != cos_TR.shape or 2 * half > head_dim:
         raise TypeError(f"rope: angles {tuple(cos_TR.shape)} for queries or keys {tuple(x_TNH.shape)}")
-    if cos_TR.dtype is not torch.float32 or sin_TR.dtype is not torch.float32:
-        raise TypeError(f"rope: angles are float32, not {cos_TR.dtype}")
     if x_TNH.stride(2) != 1 or x_TNH.stride(1) != head_dim:
         x_TNH = x_TNH.contiguous()
-    cos_TR, sin_TR = cos_TR.contiguous(), sin_TR.contiguous()
+    cos_TR, sin_TR = (angle_TR.to(x_TNH.dtype).contiguous() for angle_TR in (cos_TR, sin_TR))
     out_TNH = torch.empty((tokens, heads, head_dim), dtype=x_TNH.dtype)
     native.library().quire_rope(
         native.DTYPES[x_TNH.dtype],

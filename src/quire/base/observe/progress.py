@@ -1,4 +1,4 @@
-"""One line of progress for a download: a redrawn bar on a terminal, now and then a plain line elsewhere."""
+"""One line of progress for bytes on their way: a redrawn bar on a terminal, now and then a plain line elsewhere."""
 
 from __future__ import annotations
 
@@ -13,28 +13,48 @@ PLAIN_LINE_S = 10.0
 SPEED_WINDOW_S = 10.0
 
 
-class DownloadProgress:
-    """Shows bytes done of `total_bytes`, speed over the last seconds and time left, on stderr."""
+class ByteProgress:
+    """Shows bytes done of `total_bytes`, speed over the last seconds and time left, on stderr.
 
-    def __init__(self, name: str, total_bytes: int, done_bytes: int, stream: TextIO | None = None) -> None:
+    What is over within `quiet_s` seconds of the first update is not shown at all.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        total_bytes: int,
+        done_bytes: int = 0,
+        *,
+        quiet_s: float = 0.0,
+        stream: TextIO | None = None,
+    ) -> None:
         self._name = name
         self._total = max(total_bytes, 1)
         self._stream = stream or sys.stderr
         self._redraws = self._stream.isatty()
         self._samples: deque[tuple[float, int]] = deque([(time.monotonic(), done_bytes)])
+        self._quiet_s = quiet_s
+        self._quiet_until: float | None = None
         self._drawn_at = -PLAIN_LINE_S
         self._width = 0
 
     def update(self, done_bytes: int) -> None:
         now = time.monotonic()
+        if self._quiet_until is None:
+            self._quiet_until = now + self._quiet_s
         self._samples.append((now, min(done_bytes, self._total)))
         while len(self._samples) > 2 and now - self._samples[0][0] > SPEED_WINDOW_S:
             self._samples.popleft()
-        if now - self._drawn_at >= (REDRAW_S if self._redraws else PLAIN_LINE_S):
+        if now >= self._quiet_until and now - self._drawn_at >= (REDRAW_S if self._redraws else PLAIN_LINE_S):
             self._drawn_at = now
             self._draw()
 
     def finish(self) -> None:
+        """All is there; says so if anything was shown before."""
+        now = time.monotonic()
+        if self._drawn_at < 0 and (self._quiet_until is None or now < self._quiet_until):
+            return
+        self._samples.append((now, self._total))
         self._draw()
         if self._redraws:
             self._stream.write("\n")

@@ -1,0 +1,73 @@
+"""Journal: every request under way, with what each of its samples has said: all it takes to go on elsewhere."""
+
+from __future__ import annotations
+
+import msgspec
+
+from quire.base.errors import InvalidValue
+from quire.base.messages import EngineRequest, TokenEvent
+from quire.engine.client.stream import EventStream
+
+
+class _Entry:
+    def __init__(self, request: EngineRequest) -> None:
+        self.request = request
+        self.stream = EventStream(request.sampling.n)
+        self.emitted: list[list[int]] = [[] for _ in range(request.sampling.n)]
+        self.ended: list[int] = []
+        self.given_up: set[int] = set()  # samples the engine was told to abort
+
+    def resumption(self) -> EngineRequest:
+        """The request as another engine must take it up: each open sample goes on after its last token."""
+        if not any(self.emitted) and not self.ended:
+            return self.request
+        return msgspec.structs.replace(self.request, emitted=self.emitted, ended_samples=self.ended)
+
+
+class Journal:
+    """Delivers events to their streams and remembers their tokens until the request has ended."""
+
+    def __init__(self) -> None:
+        self._entries: dict[str, _Entry] = {}
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, request_id: str) -> bool:
+        return request_id in self._entries
+
+    def open(self, request: EngineRequest) -> EventStream:
+        """A new request's stream; raises InvalidValue when its id is in use."""
+        if request.request_id in self._entries:
+            raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
+        entry = self._entries[request.request_id] = _Entry(request)
+        return entry.stream
+
+    def note(self, event: TokenEvent) -> None:
+        """An event of an unknown request, or of a sample that has ended, is late news and dropped."""
+        entry = self._entries.get(event.request_id)
+        if entry is None or event.index in entry.ended:
+            return
+        entry.emitted[event.index] += event.token_ids
+        if event.finish_reason is not None:
+            entry.ended.append(event.index)
+        entry.stream.put(event)
+        if entry.stream.is_finished:
+            del self._entries[event.request_id]
+
+    def give_up(self, request_id: str, index: int | None) -> None:
+        """Remember an abort: the engine may be gone before it hears of it."""
+        entry = self._entries[request_id]
+        entry.given_up |= set(range(len(entry.emitted))) if index is None else {index}
+
+    def resumptions(self) -> list[EngineRequest]:
+        """What a new engine must be given, in order of arrival. What was given up ends here."""
+        for request_id, entry in list(self._entries.items()):
+            for index in entry.given_up.difference(entry.ended):
+                self.note(TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
+        return [entry.resumption() for entry in self._entries.values()]
+
+    def fail_all(self, reason: str) -> None:
+        for entry in self._entries.values():
+            entry.stream.fail(reason)
+        self._entries.clear()
