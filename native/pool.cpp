@@ -179,10 +179,10 @@ void run_chunks(Body body, void* context, int64_t chunks) {
 }
 
 void set_threads(int count) {
-    static int at_fork = pthread_atfork(nullptr, nullptr, forget_workers);
-    (void)at_fork;
     count = count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : count;
     pthread_mutex_lock(&busy);
+    static bool knows_forks = false;
+    if (!knows_forks) knows_forks = pthread_atfork(nullptr, nullptr, forget_workers) == 0;
     if (count != num_workers + 1) {
         stop_workers();
         start_workers(count - 1);
