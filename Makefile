@@ -4,6 +4,7 @@
 #   make test  [ARGS="tests/base -k memory"]       install what is needed, run the tests
 #   make check                                     formatting, lint, types, direction of imports, house rules
 #   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
+#   make native                                    compile the CPU kernels again after a change in native/
 #   make docs                                      write the generated reference pages again
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the environment's folder, PIP_FLAGS adds options to pip:
@@ -16,14 +17,15 @@ MODEL ?=
 ARGS ?=
 
 BIN := $(VENV)/bin
+NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench docs clean
+.PHONY: serve test check bench native docs clean
 
-serve: $(VENV)/.serve
+serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
 
-test: $(VENV)/.dev
+test: $(VENV)/.dev $(NATIVE)
 	$(BIN)/python -m pytest $(ARGS)
 
 check: $(VENV)/.dev
@@ -35,6 +37,8 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.serve
 	@$(BIN)/python tools/bench_startup.py $(ARGS)
+
+native: $(NATIVE)
 
 docs: $(VENV)/.serve
 	$(BIN)/python tools/write_reference.py
@@ -55,6 +59,10 @@ $(VENV)/.serve: requirements/serve.lock pyproject.toml | $(VENV)/.created
 	@$(PIP) -r requirements/serve.lock
 	@$(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+# without a compiler there is no library, and Quire runs on its reference ops
+$(NATIVE): $(wildcard native/*) | $(VENV)/.serve
+	-@$(BIN)/python native/build.py
 
 $(VENV)/.dev: requirements/dev.lock requirements/worker.lock $(VENV)/.serve
 	@echo "Installing what tests and checks need (once, takes a minute or two)"

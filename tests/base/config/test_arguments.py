@@ -99,7 +99,7 @@ def test_json_whole_and_by_dotted_keys():
         (["-pp", "2"], "pipeline_parallel_size", 2),
         (["-dp", "2"], "data_parallel_size", 2),
         (["-ep"], "enable_expert_parallel", True),
-        (["-q", "awq"], "quantization", "awq"),
+        (["-q", "int8"], "quantization", "int8"),
         (["-n", "2", "-r", "1"], "node_rank", 1),
         (["-O2"], "optimization_level", 2),
         (["-O=3"], "optimization_level", 3),

@@ -58,6 +58,8 @@ EFFECTS = {
         100,
     ),
     "omp-num-threads": ([{"OMP_NUM_THREADS": "3"}], "engine.num_threads", 3),
+    "quantization": (["--quantization", "int8"], "engine.quantization", "int8"),
+    "native-isa": (["--native-isa", "scalar"], "engine.native_isa", "scalar"),
     "host": (["--host", "127.0.0.1"], "server.host", "127.0.0.1"),
     "port": (["--port", "9000"], "server.port", 9000),
     "uds": (["--uds", "/tmp/s"], "server.uds", "/tmp/s"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+from quire.model.kernels.cpu import native
 from quire.model.ops import layer_norm, linear, rms_norm
 
 ROW_COUNTS = (1, 2, 3, 5, 7, 8, 9, 13, 16, 31, 33, 64, 100)
@@ -16,6 +17,7 @@ ROW_COUNTS = (1, 2, 3, 5, 7, 8, 9, 13, 16, 31, 33, 64, 100)
 def test_rows_do_not_see_each_other(dtype: torch.dtype, inner: int, outer: int, threads: int) -> None:
     torch.manual_seed(inner)
     torch.set_num_threads(threads)
+    native.set_threads(threads)
     rows = torch.randn(max(ROW_COUNTS), inner).to(dtype)
     weight, bias = torch.randn(outer, inner).to(dtype), torch.randn(outer).to(dtype)
     try:
@@ -26,6 +28,7 @@ def test_rows_do_not_see_each_other(dtype: torch.dtype, inner: int, outer: int, 
             assert torch.equal(linear(rows[order], weight, bias), whole[order])
     finally:
         torch.set_num_threads(1)
+        native.set_threads(1)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)

@@ -59,7 +59,7 @@ def plan_memory(
     block_bytes = card.kv_bytes_per_token(DTYPE_BYTES[dtype]) * block_size
     wanted_len, is_exact_len = _wanted_length(asked, card)
     wanted_blocks = _blocks(wanted_len, block_size)
-    used_bytes = weight_bytes(card, dtype) + headroom_bytes(card, scheduler, dtype)
+    used_bytes = weight_bytes(card, dtype, asked["quantization"]) + headroom_bytes(card, scheduler, dtype)
     pool = _exact_pool(asked, block_bytes) or _automatic_pool(
         asked, machine, used_bytes, block_bytes, wanted_blocks, scheduler.max_num_seqs
     )
@@ -85,7 +85,7 @@ def plan_memory(
         hash_algorithm=asked["prefix_caching_hash_algo"],
     )
     plan = MemoryPlan(
-        weight_bytes=weight_bytes(card, dtype),
+        weight_bytes=weight_bytes(card, dtype, asked["quantization"]),
         kv_bytes=kv_bytes,
         headroom_bytes=headroom_bytes(card, scheduler, dtype),
         available_bytes=machine.memory_available_bytes,

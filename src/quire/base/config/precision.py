@@ -19,6 +19,7 @@ _FAST_ON: dict[str, tuple[str, ...]] = {
     "bfloat16": ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"),
     "float16": ("amx_fp16", "avx512_fp16", "fphp", "asimdhp"),
 }
+QUANTIZED_BYTES = {"int8": 1}
 # float32 doubles the weights; beyond this share of memory the slower arithmetic is the lesser evil
 _WIDE_SHARE = 0.5
 
@@ -45,11 +46,17 @@ def _automatic(card: ModelCard, machine: Machine) -> tuple[Dtype, str]:
     return stored, f"this CPU has no {stored} arithmetic, but float32 weights would take too much memory"
 
 
-def weight_bytes(card: ModelCard, dtype: Dtype) -> int:
-    """Bytes the weights take once loaded in `dtype`; estimated from the shape where the folder has none (dummy)."""
-    if card.weight_bytes:
-        return card.weight_bytes * DTYPE_BYTES[dtype] // DTYPE_BYTES[card.dtype]
-    return _estimated_parameters(card) * DTYPE_BYTES[dtype]
+def weight_bytes(card: ModelCard, dtype: Dtype, quantization: str | None = None) -> int:
+    """Bytes the weights take once loaded in `dtype` and quantised; estimated from the shape where the folder has none
+    (dummy)."""
+    num_parameters = card.weight_bytes // DTYPE_BYTES[card.dtype] or _estimated_parameters(card)
+    if not quantization:
+        return num_parameters * DTYPE_BYTES[dtype]
+    # an embedding that is not the head keeps its type; norms and biases do, too, but hardly count
+    is_tied = card.hf_config.get("tie_word_embeddings") is True
+    kept_parameters = 0 if is_tied else card.vocab_size * card.hidden_size
+    small_parameters = max(0, num_parameters - kept_parameters)
+    return kept_parameters * DTYPE_BYTES[dtype] + small_parameters * QUANTIZED_BYTES[quantization]
 
 
 def _estimated_parameters(card: ModelCard) -> int:

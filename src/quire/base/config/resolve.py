@@ -67,6 +67,8 @@ def resolve(
         load_format=asked["load_format"],
         seed=asked["seed"],
         num_threads=num_threads,
+        quantization=asked["quantization"] or "",
+        native_isa=asked["native_isa"],
         max_logprobs=asked["max_logprobs"],
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,

@@ -1,3 +1,10 @@
 """Providers of ops: one package per backend, one file per op. The first backend that can run an op here gives it."""
 
-BACKENDS: tuple[str, ...] = ()  # in order of preference; the torch reference of each op comes last, always
+from quire.model.kernels.cpu.native import configure
+from quire.model.kernels.prepared import Prepared
+
+BACKENDS: tuple[str, ...] = (
+    "cpu",
+)  # in order of preference; the torch reference of each op comes last, always
+
+__all__ = ["BACKENDS", "Prepared", "configure"]

@@ -1,13 +1,23 @@
-"""Projections and embeddings: parameters in the checkpoint's layout, computed by ops."""
+"""Projections and embeddings, computed by ops.
+
+Parameters are in the checkpoint's layout until `prepare` is called, after loading: then the op's provider has them
+in its own, and the parameter is gone.
+"""
 
 from __future__ import annotations
+
+from collections.abc import Callable
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quire.model import ops
+from quire.model.kernels import Prepared
 from quire.model.layers.layer import Layer
+
+# how weights are held and multiplied, by the name of --quantization; "" is the checkpoint's own precision
+SCHEMES = {"": ops.linear, "int8": ops.linear_int8}
 
 
 class Linear(Layer):
@@ -17,11 +27,19 @@ class Linear(Layer):
     def __init__(self, in_features: int, out_features: int | tuple[int, ...], *, bias: bool = False) -> None:
         super().__init__()
         self.parts = list(out_features) if isinstance(out_features, tuple) else [out_features]
-        self.weight = nn.Parameter(torch.empty(sum(self.parts), in_features), requires_grad=False)
+        self.weight: Tensor | Prepared = nn.Parameter(
+            torch.empty(sum(self.parts), in_features), requires_grad=False
+        )
         self.bias = nn.Parameter(torch.empty(sum(self.parts)), requires_grad=False) if bias else None
 
+        self.scheme = ""
+
     def forward(self, x_TK: Tensor) -> Tensor:
-        return ops.linear(x_TK, self.weight, self.bias)
+        return SCHEMES[self.scheme](x_TK, self.weight, self.bias)
+
+    def prepare(self, scheme: str) -> None:
+        """Gives the loaded weight the form it is computed in; `scheme` is a key of SCHEMES."""
+        _prepare_weight(self, scheme)
 
     def split(self, x_TK: Tensor) -> tuple[Tensor, ...]:
         """The results of the stacked projections, one tensor each."""
@@ -33,10 +51,36 @@ class Embedding(Layer):
 
     def __init__(self, num_rows: int, width: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
+        self.weight: Tensor | Prepared = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
+        self.scheme = ""
+        self._is_head = False
 
     def forward(self, index_T: Tensor) -> Tensor:
+        if isinstance(self.weight, Prepared):
+            return self.weight.rows(index_T)
         return F.embedding(index_T, self.weight)
 
-    def as_head(self, hidden_RD: Tensor) -> Tensor:
-        return ops.linear(hidden_RD, self.weight)
+    @property
+    def as_head(self) -> Callable[[Tensor], Tensor]:
+        """The projection on the table's rows. A table that was asked for it is prepared for it."""
+        self._is_head = True
+        return self._project
+
+    def prepare(self, scheme: str) -> None:
+        """As Linear's; a table that is no head stays as it is."""
+        if self._is_head:
+            _prepare_weight(self, scheme)
+
+    def _project(self, hidden_RD: Tensor) -> Tensor:
+        return SCHEMES[self.scheme](hidden_RD, self.weight)
+
+
+def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
+    """Puts the provider's form of the weight in the parameter's place, so that one copy of it is held."""
+    weight = layer.weight
+    assert isinstance(weight, Tensor), "a weight is prepared once"
+    layer.scheme = scheme
+    prepared = SCHEMES[scheme].prepare(weight)
+    if isinstance(prepared, Prepared):
+        del layer.weight
+        layer.weight = prepared

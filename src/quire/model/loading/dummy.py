@@ -7,11 +7,15 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from quire.model.loading.place import place
+
 PATTERN_ELEMENTS = 1 << 20
 SPREAD = 0.02  # standard deviation, that of a freshly initialised network
 
 
-def fill_dummy(network: nn.Module, dtype: torch.dtype, report: Callable[[int, int], None]) -> None:
+def fill_dummy(
+    network: nn.Module, dtype: torch.dtype, report: Callable[[int, int], None], scheme: str = ""
+) -> None:
     """Matrices repeat one block of normal numbers, each from another place in it; vectors are all ones for
     weights and zeros for biases."""
     generator = torch.Generator().manual_seed(0)
@@ -25,8 +29,7 @@ def fill_dummy(network: nn.Module, dtype: torch.dtype, report: Callable[[int, in
             value.fill_(0.0 if name.endswith("bias") else 1.0)
         else:
             _repeat(value.view(-1), pattern, index * 7919)
-        owner, _, attribute = name.rpartition(".")
-        network.get_submodule(owner).register_parameter(attribute, nn.Parameter(value, requires_grad=False))
+        place(network, name, value, scheme)
         done_bytes += value.numel() * dtype.itemsize
         report(done_bytes, total_bytes)
 

@@ -1,7 +1,7 @@
 """Fills a network's parameters from safetensors files, one tensor at a time.
 
-A parameter made of one tensor in the wanted dtype stays a view of the mapped file and costs no memory of its own;
-any other is allocated once and its parts are copied into it.
+A parameter made of one tensor in the wanted dtype starts as a view of the mapped file and costs no memory of its
+own; any other is allocated once and its parts are copied into it. `place` may then pack it.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint import TensorEntry
+from quire.model.loading.place import place
 from quire.model.weight_map import Source, WeightMap
 
 
@@ -26,9 +27,11 @@ def fill_from_files(
     dtype: torch.dtype,
     report: Callable[[int, int], None],
     *,
+    scheme: str = "",
     copies: bool = False,
 ) -> None:
-    """With `copies` no parameter stays a view of a file: the files may go away afterwards.
+    """`scheme` is the one that `place` quantises by. With `copies` no parameter stays a view of a file: the files
+    may go away afterwards.
 
     Raises CheckpointError before reading anything if tensors and parameters do not match one to one.
     """
@@ -51,7 +54,7 @@ def fill_from_files(
 
         for name in parameters:
             source = weights.sources[name]
-            _place(network, name, _join(source, read, dtype))
+            place(network, name, _join(source, read, dtype), scheme)
             done_bytes += sum(known[part].size_bytes for part in source.names)
             report(done_bytes, total_bytes)
 
@@ -66,11 +69,6 @@ def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> 
         joined[start : start + part.shape[0]].copy_(part)
         start += part.shape[0]
     return joined
-
-
-def _place(network: nn.Module, name: str, value: Tensor) -> None:
-    owner, _, attribute = name.rpartition(".")
-    network.get_submodule(owner).register_parameter(attribute, nn.Parameter(value, requires_grad=False))
 
 
 def _check_names(

@@ -25,11 +25,17 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     report = report or (lambda done, total: None)
     dtype = getattr(torch, config.dtype)
     if config.load_format == "dummy":
-        fill_dummy(network, dtype, report)
+        fill_dummy(network, dtype, report, config.quantization)
     else:
         entries = weight_entries(Path(config.card.folder))
         fill_from_files(
-            network, network.weights(), entries, dtype, report, copies=config.read_strategy == "eager"
+            network,
+            network.weights(),
+            entries,
+            dtype,
+            report,
+            scheme=config.quantization,
+            copies=config.read_strategy == "eager",
         )
     return network.eval()
 

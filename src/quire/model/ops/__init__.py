@@ -5,6 +5,7 @@ from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
+from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
@@ -19,6 +20,7 @@ __all__ = [
     "kv_write",
     "layer_norm",
     "linear",
+    "linear_int8",
     "paged_attention",
     "rms_norm",
     "rope",

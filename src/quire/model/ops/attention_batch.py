@@ -14,9 +14,10 @@ the chunk it came in nor on its neighbours.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ from torch import Tensor
 TILE_TOKENS = 128
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -74,6 +76,14 @@ class AttentionBatch:
     block_tables: list[list[int]]
     block_size: int
     _work: dict[tuple[int, int], list[WorkGroup]] = field(default_factory=dict, repr=False, compare=False)
+    _forms: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
+
+    def once(self, make: Callable[[AttentionBatch], T]) -> T:
+        """`make(self)`, made by the first layer that asks for it and kept for the others."""
+        form: T | None = self._forms.get(make)
+        if form is None:
+            form = self._forms[make] = make(self)
+        return form
 
     def work(self, window: int, max_scores: int) -> list[WorkGroup]:
         """The step's row blocks in groups. `window` 0 sees the whole past, w the last w tokens, oneself

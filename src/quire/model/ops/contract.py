@@ -2,7 +2,9 @@
 
 A provider is a module `quire.model.kernels.<backend>.<op>` with `supported() -> str` (empty when it can run
 here, else the reason it cannot) and `run`, which has the reference's signature. Within one provider a row's
-result never depends on the other rows of the call.
+result never depends on the other rows of the call. A provider may also have `prepare(weight)`, which gives a weight
+the layout its `run` reads best; layers call it once, when their weights are loaded; and `variant() -> str`, which
+names the instruction set or other flavour in use.
 """
 
 from __future__ import annotations
@@ -10,13 +12,15 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Generic, ParamSpec, TypeVar
 
 import torch
+from torch import Tensor
 
-from quire.model.kernels import BACKENDS
+from quire.model.kernels import BACKENDS, Prepared
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,18 +50,25 @@ class Choice:
     op: str
     provider: str
     refusals: tuple[str, ...]
+    variant: str = ""  # of the provider: its instruction set
+
+
+def _as_it_is(weight: Tensor) -> Tensor:
+    return weight
 
 
 @dataclass(frozen=True, eq=False)
 class Op(Generic[P, R]):
     """One op. Calling it calls the provider chosen on first use.
 
-    `cases(seed, dtype)` yields keyword arguments that cover the op's shapes and options.
+    `cases(seed, dtype)` yields keyword arguments that cover the op's shapes and options. `prepare_reference` gives a
+    weight the form that the reference keeps it in.
     """
 
     name: str
     reference: Callable[P, R]
     cases: Callable[[int, torch.dtype], Iterator[Case]]
+    prepare_reference: Callable[[Tensor], Tensor | Prepared] = _as_it_is
     tolerances: dict[torch.dtype, Tolerance] = field(default_factory=lambda: dict(TIGHT))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -69,6 +80,28 @@ class Op(Generic[P, R]):
 
     def explain(self) -> Choice:
         return self._chosen[1]
+
+    def prepare(self, weight: Tensor) -> Tensor | Prepared:
+        """The weight as the chosen provider wants to be given it: in its own layout, or as it is."""
+        run, _ = self._chosen
+        if run is self.reference:
+            return self.prepare_reference(weight)
+        change = getattr(importlib.import_module(run.__module__), "prepare", _as_it_is)
+        prepared: Tensor | Prepared = change(weight)
+        return prepared
+
+    @contextmanager
+    def provided_by(self, backends: tuple[str, ...]) -> Iterator[Choice]:
+        """Within the block the first of these backends that can run the op runs it, or else the reference. For
+        tests and measurements; prepared weights stay with the provider that made them."""
+        before = self.__dict__.get("_chosen")
+        self.__dict__["_chosen"] = chosen = choose(self, backends)
+        try:
+            yield chosen[1]
+        finally:
+            del self.__dict__["_chosen"]
+            if before is not None:
+                self.__dict__["_chosen"] = before
 
 
 def choose(op: Op[P, R], backends: tuple[str, ...]) -> tuple[Callable[P, R], Choice]:
@@ -82,6 +115,7 @@ def choose(op: Op[P, R], backends: tuple[str, ...]) -> tuple[Callable[P, R], Cho
         provider = importlib.import_module(path)
         reason = provider.supported()
         if not reason:
-            return provider.run, Choice(op.name, backend, tuple(refusals))
+            variant = provider.variant() if hasattr(provider, "variant") else ""
+            return provider.run, Choice(op.name, backend, tuple(refusals), variant)
         refusals.append(f"{backend}: {reason}")
     return op.reference, Choice(op.name, "reference", tuple(refusals))

@@ -15,6 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from quire.model.kernels import Prepared
 from quire.model.ops.contract import Case, Op
 
 ROW_TILE = 8
@@ -32,8 +33,9 @@ def row_tile(dtype: torch.dtype) -> int:
     return ROW_TILE
 
 
-def reference(x_MK: Tensor, weight_NK: Tensor, bias_N: Tensor | None = None) -> Tensor:
-    """(M, K) x (N, K) → (M, N), in the inputs' dtype."""
+def reference(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
+    """(M, K) x (N, K) → (M, N), in the inputs' dtype. The weight is a tensor here; a provider reads its own."""
+    assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
     num_rows = x_MK.shape[0]
     missing = -num_rows % row_tile(x_MK.dtype)
     if missing:

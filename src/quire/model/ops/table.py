@@ -9,6 +9,7 @@ from quire.model.ops.contract import Choice, Op
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
+from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
@@ -16,7 +17,17 @@ from quire.model.ops.soft_cap import soft_cap
 
 OPS: dict[str, Op[..., Any]] = {
     op.name: op
-    for op in (linear, rms_norm, layer_norm, rope, activation, soft_cap, kv_write, paged_attention)
+    for op in (
+        linear,
+        linear_int8,
+        rms_norm,
+        layer_norm,
+        rope,
+        activation,
+        soft_cap,
+        kv_write,
+        paged_attention,
+    )
 }
 
 

@@ -9,6 +9,7 @@ import torch
 
 from quire.base.config import EngineConfig
 from quire.base.messages import StepPlan, StepResult
+from quire.model.kernels import configure
 from quire.model.loading import load_model
 from quire.model.ops import explain
 from quire.worker.executor.heap import keep_freed_memory
@@ -27,6 +28,7 @@ class UniprocExecutor:
         keep_freed_memory()
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
+        configure(config.num_threads, config.native_isa)
         started_s = time.monotonic()
         model = load_model(config, report)
         loaded_s = time.monotonic()
@@ -39,4 +41,7 @@ class UniprocExecutor:
 
     def providers(self) -> list[str]:
         """One line per op: who runs it and why."""
-        return [f"{choice.op}: {'; '.join((choice.provider, *choice.refusals))}" for choice in explain()]
+        return [
+            f"{choice.op}: {'; '.join((f'{choice.provider} {choice.variant}'.strip(), *choice.refusals))}"
+            for choice in explain()
+        ]

@@ -63,6 +63,23 @@ SETTINGS = (
         "where this CPU computes in it at full speed, else float32.",
     ),
     Setting(
+        name="quantization",
+        group=GROUP,
+        kind=kinds.choice("int8"),
+        aliases=("-q",),
+        default_text="the checkpoint's own precision",
+        doc="Quantise the weights while they are loaded. int8: 8 bits with a scale for each output, and each row of "
+        "inputs rounded to 8 bits with a scale of its own.",
+    ),
+    Setting(
+        name="native-isa",
+        group=GROUP,
+        kind=kinds.choice("auto", "avx2", "avx512", "avx512_bf16", "off", "scalar"),
+        default="auto",
+        doc="Instruction set of the native kernels, for tests and comparisons: auto takes the best one of this CPU, "
+        "off runs everything on torch. One that the CPU lacks is refused.",
+    ),
+    Setting(
         name="max-model-len",
         group=GROUP,
         kind=kinds.context_length(),
@@ -173,8 +190,6 @@ IN_SHORT = (
     ROWS.option("allowed-media-domains", kinds.text(), None, MULTIMODAL, "Allow-list of media URL hosts.", many=True),
     ROWS.option("code-revision", kinds.text(), None, refused("Quire never runs code from a model repository"),
                 "Revision of remote model code."),
-    ROWS.option("quantization", kinds.text(), None, QUANTIZATION,
-                "Quantization method; None reads quantization_config of the model.", aliases=("-q",)),
     ROWS.option("allow-deprecated-quantization", kinds.switch(), False, QUANTIZATION,
                 "Permit deprecated quantization methods."),
     ROWS.option("enforce-eager", kinds.switch(), False, NO_COMPILER, "No compilation or CUDA graphs."),

@@ -1,0 +1,218 @@
+// linear: out[m][n] = sum over k of x[m][k] · weight[n][k], + bias[n], in the inputs' type.
+//
+// Packed layout: panels of 32 outputs, one after the other; within a panel k rises, and for each k (float32,
+// float16) or pair of k (bfloat16) the 32 outputs lie side by side:
+//
+//     bfloat16   panel p:   [n0:k0 n0:k1] [n1:k0 n1:k1] … [n31:k0 n31:k1]   128 bytes, then k2 k3, …
+//
+// Missing outputs and the odd last k are zero. The same bytes serve one row and many, and 16 pairs by 16 outputs
+// are an AMX tile.
+//
+// Order of accumulation: one float32 accumulator for each (row, output) runs over k from 0 upwards; bias is added
+// after the last. Rows and outputs only decide which accumulators are computed together, so a row's bits do not
+// depend on how many rows there are, nor on threads.
+#pragma once
+
+#include "api.h"
+#include "parallel.h"
+
+namespace quire::QUIRE_NAMESPACE {
+
+constexpr int PANEL = 32;
+constexpr int VECS = PANEL / WIDTH;  // vectors of a panel
+
+// How one type of weight is multiplied: `X` is what a row of inputs is made of, one for each step along k.
+template <class T>
+struct Product {  // float32 and float16: x as float32
+    using X = float;
+    using Step = T;
+    static constexpr int K = 1;
+    INLINE void add_step(const Step* weight, const X* const* x, int64_t step, Vec (*sum)[VECS], int rows) {
+        Vec w[VECS];
+        UNROLL for (int v = 0; v < VECS; ++v) w[v] = load(weight + v * WIDTH);
+        UNROLL for (int m = 0; m < rows; ++m) {
+            Vec xs = splat(x[m][step]);
+            UNROLL for (int v = 0; v < VECS; ++v) sum[m][v] = fma(xs, w[v], sum[m][v]);
+        }
+    }
+};
+
+#if QUIRE_LEVEL >= 3
+template <>
+struct Product<bf16> {  // x as pairs of bfloat16
+    using X = uint32_t;
+    using Step = uint32_t;
+    static constexpr int K = 2;
+    INLINE void add_step(const Step* weight, const X* const* x, int64_t step, Vec (*sum)[VECS], int rows) {
+        __m512i w[VECS];
+        UNROLL for (int v = 0; v < VECS; ++v) w[v] = _mm512_loadu_si512(weight + v * WIDTH);
+        UNROLL for (int m = 0; m < rows; ++m) {
+            uint32_t pair;
+            memcpy(&pair, x[m] + step, sizeof pair);
+            UNROLL for (int v = 0; v < VECS; ++v) sum[m][v] = pair_dot(sum[m][v], w[v], pair);
+        }
+    }
+};
+#else
+struct FloatPair {
+    float even, odd;
+};
+template <>
+struct Product<bf16> {  // x as pairs of float32
+    using X = FloatPair;
+    using Step = uint32_t;
+    static constexpr int K = 2;
+    INLINE void add_step(const Step* weight, const X* const* x, int64_t step, Vec (*sum)[VECS], int rows) {
+        UNROLL for (int v = 0; v < VECS; ++v) {
+            Vec even = load_even(weight + v * WIDTH), odd = load_odd(weight + v * WIDTH);
+            UNROLL for (int m = 0; m < rows; ++m) {
+                Vec first = fma(splat(x[m][step].even), even, sum[m][v]);
+                sum[m][v] = fma(splat(x[m][step].odd), odd, first);
+            }
+        }
+    }
+};
+#endif
+
+// What a call works on, with the inputs already in the form the product wants.
+template <class T>
+struct LinearCall {
+    const typename Product<T>::Step* packed;
+    const typename Product<T>::X* x;
+    const T* bias;
+    T* out;
+    int64_t rows, outputs, steps;
+    int64_t x_stride;  // in X
+};
+
+template <class T>
+NOINLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, const Vec* sum) {
+    UNROLL for (int v = 0; v < VECS; ++v) {
+        int64_t n = output + v * WIDTH, left = call.outputs - n;
+        if (left <= 0) return;
+        T* to = call.out + row * call.outputs + n;
+        if (left >= WIDTH) {
+            store(to, call.bias ? add(sum[v], load(call.bias + n)) : sum[v]);
+        } else {
+            store_part(to, call.bias ? add(sum[v], load_part(call.bias + n, left)) : sum[v], left);
+        }
+    }
+}
+
+// ROWS rows of inputs against PANELS panels.
+template <class T, int ROWS, int PANELS>
+static void linear_tile(const LinearCall<T>& call, int64_t row, int64_t panel) {
+    const int64_t panel_size = call.steps * PANEL;
+    const auto* weight = call.packed + panel * panel_size;
+    const typename Product<T>::X* x[ROWS];
+    UNROLL for (int m = 0; m < ROWS; ++m) x[m] = call.x + (row + m) * call.x_stride;
+    Vec sum[PANELS][ROWS][VECS];
+    UNROLL for (int p = 0; p < PANELS; ++p)
+        UNROLL for (int m = 0; m < ROWS; ++m)
+            UNROLL for (int v = 0; v < VECS; ++v) sum[p][m][v] = splat(0.0f);
+    for (int64_t step = 0; step < call.steps; ++step) {
+        UNROLL for (int p = 0; p < PANELS; ++p)
+            Product<T>::add_step(weight + p * panel_size + step * PANEL, x, step, sum[p], ROWS);
+    }
+    UNROLL for (int p = 0; p < PANELS; ++p)
+        UNROLL for (int m = 0; m < ROWS; ++m) {
+            Vec done[VECS];  // a copy: sums whose address is taken would be stored in every step
+            UNROLL for (int v = 0; v < VECS; ++v) done[v] = sum[p][m][v];
+            finish(call, row + m, (panel + p) * PANEL, done);
+        }
+}
+
+// Few rows leave registers free: several panels at once hide the latency of the accumulators.
+constexpr int panels_at_once(int rows) {
+    return WIDTH == 16 ? (rows == 1 ? 4 : rows <= 3 ? 2 : 1) : WIDTH == 8 && rows == 1 ? 2 : 1;
+}
+
+template <class T, int ROWS>
+static void linear_rows_of_panels(const LinearCall<T>& call, int64_t row, int64_t first, int64_t last) {
+    constexpr int PANELS = panels_at_once(ROWS);
+    int64_t panel = first;
+    for (; panel + PANELS <= last; panel += PANELS) linear_tile<T, ROWS, PANELS>(call, row, panel);
+    for (; panel < last; ++panel) linear_tile<T, ROWS, 1>(call, row, panel);
+}
+
+// The last 1 .. ROWS rows.
+template <class T, int ROWS>
+static void linear_last_rows(const LinearCall<T>& call, int64_t row, int64_t first, int64_t last) {
+    if constexpr (ROWS > 0) {
+        if (call.rows - row == ROWS) return linear_rows_of_panels<T, ROWS>(call, row, first, last);
+        linear_last_rows<T, ROWS - 1>(call, row, first, last);
+    }
+}
+
+template <class T>
+static void linear_panels(const LinearCall<T>& call, int64_t first, int64_t last) {
+    if (call.rows <= MAX_ROWS) return linear_last_rows<T, MAX_ROWS>(call, 0, first, last);
+    for (int64_t panel = first; panel < last; ++panel) {  // a panel stays in the cache for all rows
+        int64_t row = 0;
+        for (; row + MAX_ROWS <= call.rows; row += MAX_ROWS) linear_tile<T, MAX_ROWS, 1>(call, row, panel);
+        linear_last_rows<T, MAX_ROWS - 1>(call, row, panel, panel + 1);
+    }
+}
+
+// Rows of inputs that lie a power of two apart fall on the same lines of the first cache and drive each other out.
+constexpr int64_t COLLISION_BYTES = 2048;
+constexpr int64_t ROWS_THAT_COLLIDE = 8;
+
+// Inputs as the product reads them: themselves where their form is right, else a copy, padded to whole steps.
+template <class T>
+static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, int64_t inputs) {
+    using P = Product<T>;
+    using X = typename P::X;
+    constexpr bool same_form = sizeof(X) == P::K * sizeof(T);
+    const bool collides =
+        call.rows >= ROWS_THAT_COLLIDE && x_stride * static_cast<int64_t>(sizeof(T)) % COLLISION_BYTES == 0;
+    if (same_form && inputs % P::K == 0 && x_stride % P::K == 0 && !collides) {
+        call.x = reinterpret_cast<const X*>(x);
+        call.x_stride = x_stride / P::K;
+        return nullptr;
+    }
+    call.x_stride = up(call.steps * sizeof(X), 64) * 64 / sizeof(X) + 64 / sizeof(X);
+    if (call.x_stride * static_cast<int64_t>(sizeof(X)) % COLLISION_BYTES == 0) call.x_stride += 64 / sizeof(X);
+    using Element = typename Either<same_form, T, float>::Type;
+    void* copy = __builtin_malloc(static_cast<size_t>(call.rows * call.x_stride) * sizeof(X));
+    call.x = static_cast<const X*>(copy);
+    for (int64_t m = 0; m < call.rows; ++m) {
+        Element* row = static_cast<Element*>(copy) + m * call.x_stride * P::K;
+        const T* from = x + m * x_stride;
+        if constexpr (same_form) {
+            memcpy(row, from, static_cast<size_t>(inputs) * sizeof(T));
+        } else {
+            int64_t k = 0;
+            for (; k + WIDTH <= inputs; k += WIDTH) store(row + k, load(from + k));
+            for (; k < inputs; ++k) row[k] = widen(from[k]);
+        }
+        if (inputs % P::K) row[inputs] = Element{};
+    }
+    return copy;
+}
+
+template <class T>
+static void linear_typed(const QuireLinear& weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
+                         void* out) {
+    LinearCall<T> call{};
+    call.packed = static_cast<const typename Product<T>::Step*>(weight.packed);
+    call.bias = static_cast<const T*>(bias);
+    call.out = static_cast<T*>(out);
+    call.rows = rows;
+    call.outputs = weight.outputs;
+    call.steps = up(weight.inputs, Product<T>::K);
+    void* copy = convert_inputs(call, static_cast<const T*>(x), x_stride, weight.inputs);
+    int64_t lines = call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64;
+    share(up(weight.outputs, PANEL), lines * most(4, rows),
+          [&](int64_t first, int64_t last) { linear_panels(call, first, last); });
+    __builtin_free(copy);
+}
+
+static void linear(const QuireLinear* weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
+                   void* out) {
+    if (weight->dtype == QUIRE_BFLOAT16) linear_typed<bf16>(*weight, x, rows, x_stride, bias, out);
+    else if (weight->dtype == QUIRE_FLOAT16) linear_typed<f16>(*weight, x, rows, x_stride, bias, out);
+    else linear_typed<float>(*weight, x, rows, x_stride, bias, out);
+}
+
+}  // namespace quire::QUIRE_NAMESPACE

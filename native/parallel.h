@@ -1,0 +1,36 @@
+// Sharing out a loop: small work stays on the caller, larger work is cut into chunks for the pool.
+#pragma once
+
+#include "pool.h"
+#include "vec.h"
+
+namespace quire::QUIRE_NAMESPACE {
+
+constexpr int64_t SMALL_COST = 16384;  // about the microseconds that handing work over takes
+
+INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
+INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
+INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+// Calls body(first, last) for consecutive ranges of 0 .. count-1. `cost` is the work of one of them, in vector
+// instructions or cache lines, roughly.
+template <class F>
+static void share(int64_t count, int64_t cost, const F& body) {
+    int64_t chunks = least(least(count, count * cost / SMALL_COST), threads() * 8);
+    if (chunks < 2 || threads() == 1) {
+        if (count) body(int64_t{0}, count);
+        return;
+    }
+    struct Call {
+        const F* body;
+        int64_t count, chunks;
+    } call{&body, count, chunks};
+    run_chunks(
+        [](void* context, int64_t chunk) {
+            const Call& call = *static_cast<const Call*>(context);
+            (*call.body)(call.count * chunk / call.chunks, call.count * (chunk + 1) / call.chunks);
+        },
+        &call, chunks);
+}
+
+}  // namespace quire::QUIRE_NAMESPACE

@@ -1,0 +1,39 @@
+// Vectors of one float: the readable reference of the other instruction sets, and the path of any CPU.
+#pragma once
+
+namespace quire::QUIRE_NAMESPACE {
+
+constexpr int WIDTH = 1;
+constexpr int MAX_ROWS = 4;  // rows a linear tile computes at once
+constexpr bool HAS_PAIR_DOT = false;
+
+using Vec = float;
+
+INLINE Vec splat(float x) { return x; }
+template <class T>
+INLINE Vec load(const T* from) {
+    return widen(*from);
+}
+template <class T>
+INLINE void store(T* to, Vec x) {
+    narrow(x, to);
+}
+INLINE Vec load_even(const uint32_t* pairs) { return __builtin_bit_cast(float, *pairs << 16); }
+INLINE Vec load_odd(const uint32_t* pairs) { return __builtin_bit_cast(float, *pairs & 0xffff0000u); }
+
+INLINE Vec add(Vec a, Vec b) { return a + b; }
+INLINE Vec sub(Vec a, Vec b) { return a - b; }
+INLINE Vec mul(Vec a, Vec b) { return a * b; }
+INLINE Vec div(Vec a, Vec b) { return a / b; }
+INLINE Vec fma(Vec a, Vec b, Vec c) { return a * b + c; }
+INLINE Vec max(Vec a, Vec b) { return a > b ? a : b; }
+INLINE Vec min(Vec a, Vec b) { return a < b ? a : b; }
+INLINE Vec round(Vec x) { return __builtin_rintf(x); }
+INLINE Vec scale_by_power_of_two(Vec x, Vec n) { return __builtin_ldexpf(x, static_cast<int>(n)); }
+INLINE Vec zero_below(Vec x, float limit, Vec y) { return x < limit ? 0.0f : y; }
+INLINE Vec keep_nan(Vec x, Vec y) { return x != x ? x : y; }
+INLINE float sum(Vec x) { return x; }
+INLINE float highest(Vec x) { return x; }
+INLINE Vec sums(const Vec* x) { return x[0]; }
+
+}  // namespace quire::QUIRE_NAMESPACE

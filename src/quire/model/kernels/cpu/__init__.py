@@ -1,0 +1,1 @@
+"""Providers that call the native library of `native/`."""

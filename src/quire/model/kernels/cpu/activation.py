@@ -1,0 +1,27 @@
+"""activation on the CPU: silu, gelu in its tanh form, relu. The exact gelu stays with the reference."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quire.model import ops
+from quire.model.kernels.cpu import native
+
+KINDS = {"silu": 0, "swish": 0, "gelu_new": 1, "gelu_fast": 1, "gelu_pytorch_tanh": 1, "relu": 2}
+supported = native.refusal
+variant = native.chosen
+
+
+def run(x_TI: Tensor, kind: str, gated: bool = False) -> Tensor:
+    if kind not in KINDS:
+        return ops.activation.reference(x_TI, kind, gated)
+    x_TI = x_TI.contiguous()
+    rows, width = x_TI.shape
+    if gated:
+        width //= 2
+    out_TI = torch.empty((rows, width), dtype=x_TI.dtype)
+    native.library().quire_activation(
+        native.DTYPES[x_TI.dtype], x_TI.data_ptr(), out_TI.data_ptr(), rows, width, KINDS[kind], gated
+    )
+    return out_TI

@@ -1,0 +1,94 @@
+"""linear on the CPU: weights in panels of 32 outputs, one accumulation order for every number of rows."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from quire.model.kernels.cpu import native
+from quire.model.kernels.prepared import Prepared
+
+PANEL_OUTPUTS = 32
+K_GROUP = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 1}  # inputs that lie side by side
+supported = native.refusal
+variant = native.chosen
+
+
+class _Linear(ctypes.Structure):
+    """QuireLinear of native/api.h."""
+
+    _fields_ = [
+        ("packed", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+        ("dtype", ctypes.c_int32),
+    ]
+
+
+class PackedWeight(Prepared):
+    """A weight (N, K) in the panels of native/linear.h. The layout is the same for every instruction set."""
+
+    def __init__(self, weight_NK: Tensor) -> None:
+        weight_NK = weight_NK.detach()
+        if weight_NK.stride(1) != 1:
+            weight_NK = weight_NK.contiguous()
+        self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
+        outputs, inputs = weight_NK.shape
+        group = K_GROUP[self.dtype]
+        steps, panels = -(-inputs // group), -(-outputs // PANEL_OUTPUTS)
+        self._packed = torch.empty(panels * steps * PANEL_OUTPUTS * group, dtype=self.dtype)
+        self._struct = _Linear(self._packed.data_ptr(), outputs, inputs, native.DTYPES[self.dtype])
+        self.address = ctypes.addressof(self._struct)
+        native.library().quire_linear_pack(
+            self.address, weight_NK.data_ptr(), weight_NK.stride(0), self._packed.nbytes
+        )
+
+    def rows(self, index_T: Tensor) -> Tensor:
+        index_T = check_index(index_T, self.shape[0])
+        out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
+        native.library().quire_linear_rows(self.address, index_T.data_ptr(), len(index_T), out.data_ptr())
+        return out
+
+
+def check_index(index_T: Tensor, num_rows: int) -> Tensor:
+    """The index, contiguous. Raises TypeError or IndexError for one that does not pick rows of the table."""
+    if index_T.dtype is not torch.int64 or index_T.dim() != 1:
+        raise TypeError(f"rows are picked by a vector of int64, not {index_T.dtype} {tuple(index_T.shape)}")
+    if len(index_T) and not 0 <= int(index_T.min()) <= int(index_T.max()) < num_rows:
+        raise IndexError(f"row index out of the table's {num_rows} rows")
+    return index_T.contiguous()
+
+
+def check_call(x_MK: Tensor, weight: Prepared, bias_N: Tensor | None) -> tuple[Tensor, int | None]:
+    """The inputs with rows in one piece, and the bias's address. Raises TypeError for what does not fit."""
+    outputs, inputs = weight.shape
+    if x_MK.dim() != 2 or x_MK.shape[1] != inputs or x_MK.dtype is not weight.dtype:
+        raise TypeError(
+            f"linear: inputs {tuple(x_MK.shape)} of {x_MK.dtype} for weight {tuple(weight.shape)} of {weight.dtype}"
+        )
+    if x_MK.stride(1) != 1:
+        x_MK = x_MK.contiguous()
+    if bias_N is None:
+        return x_MK, None
+    if bias_N.shape != (outputs,) or bias_N.dtype is not weight.dtype or not bias_N.is_contiguous():
+        raise TypeError(f"linear: bias {tuple(bias_N.shape)} of {bias_N.dtype} for {outputs} outputs")
+    return x_MK, bias_N.data_ptr()
+
+
+def prepare(weight_NK: Tensor) -> Prepared:
+    return PackedWeight(weight_NK)
+
+
+def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
+    if isinstance(weight_NK, Tensor):
+        weight_NK = PackedWeight(weight_NK)
+    assert isinstance(weight_NK, PackedWeight), "this weight was prepared for another provider"
+    x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
+    num_rows = len(x_MK)
+    out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
+    native.library().quire_linear(
+        weight_NK.address, x_MK.data_ptr(), num_rows, x_MK.stride(0), bias_address, out_MN.data_ptr()
+    )
+    return out_MN

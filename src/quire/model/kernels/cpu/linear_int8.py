@@ -1,0 +1,85 @@
+"""linear_int8 on the CPU: weights of 8 bits in panels of 32 outputs, exact sums for every number of rows."""
+
+from __future__ import annotations
+
+import ctypes
+
+import torch
+from torch import Tensor
+
+from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, check_call, check_index
+from quire.model.kernels.prepared import Prepared
+
+K_GROUP = 4  # inputs that lie side by side
+SUFFIX_BYTES = 8  # per output, after the panels: its scale and 128 times the sum of its weights
+supported = native.refusal
+variant = native.chosen
+
+
+class _LinearInt8(ctypes.Structure):
+    """QuireLinearInt8 of native/api.h."""
+
+    _fields_ = [
+        ("packed", ctypes.c_void_p),
+        ("scales", ctypes.c_void_p),
+        ("offsets", ctypes.c_void_p),
+        ("outputs", ctypes.c_int64),
+        ("inputs", ctypes.c_int64),
+    ]
+
+
+class PackedInt8Weight(Prepared):
+    """A weight (N, K) rounded to 8 bits, in the panels of native/linear_int8.h."""
+
+    def __init__(self, weight_NK: Tensor) -> None:
+        weight_NK = weight_NK.detach()
+        if weight_NK.stride(1) != 1:
+            weight_NK = weight_NK.contiguous()
+        self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
+        outputs, inputs = weight_NK.shape
+        padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
+        panels_bytes = padded_outputs * -(-inputs // K_GROUP) * K_GROUP
+        self._packed = torch.empty(panels_bytes + padded_outputs * SUFFIX_BYTES, dtype=torch.uint8)
+        start = self._packed.data_ptr()
+        scales = start + panels_bytes
+        self._struct = _LinearInt8(start, scales, scales + 4 * padded_outputs, outputs, inputs)
+        self.address = ctypes.addressof(self._struct)
+        native.library().quire_linear_int8_pack(
+            self.address,
+            native.DTYPES[self.dtype],
+            weight_NK.data_ptr(),
+            weight_NK.stride(0),
+            self._packed.nbytes,
+        )
+
+    def rows(self, index_T: Tensor) -> Tensor:
+        index_T = check_index(index_T, self.shape[0])
+        out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
+        native.library().quire_linear_int8_rows(
+            self.address, native.DTYPES[self.dtype], index_T.data_ptr(), len(index_T), out.data_ptr()
+        )
+        return out
+
+
+def prepare(weight_NK: Tensor) -> Prepared:
+    return PackedInt8Weight(weight_NK)
+
+
+def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
+    if isinstance(weight_NK, Tensor):
+        weight_NK = PackedInt8Weight(weight_NK)
+    assert isinstance(weight_NK, PackedInt8Weight), "this weight was prepared for another provider"
+    x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
+    num_rows = len(x_MK)
+    out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
+    native.library().quire_linear_int8(
+        weight_NK.address,
+        native.DTYPES[x_MK.dtype],
+        x_MK.data_ptr(),
+        num_rows,
+        x_MK.stride(0),
+        bias_address,
+        out_MN.data_ptr(),
+    )
+    return out_MN

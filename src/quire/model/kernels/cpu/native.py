@@ -1,0 +1,139 @@
+"""The native library: found beside this file, loaded on first use, told its instruction set and threads.
+
+Functions take addresses and counts without looking; providers check types and shapes before they call.
+"""
+
+from __future__ import annotations
+
+import ctypes
+from ctypes import c_char_p, c_float, c_int32, c_int64, c_void_p
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from quire.base.errors import ConfigError
+
+PATH = Path(__file__).with_name("libquire_native.so")
+VERSION = 3  # of the library's interface and layouts, quire_version() in native/api.cpp
+DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+
+_SIGNATURES: dict[str, list[Any]] = {
+    "quire_set_threads": [c_int32],
+    "quire_choose": [c_char_p],
+    "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
+    "quire_linear": [c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
+    "quire_linear_rows": [c_void_p, c_void_p, c_int64, c_void_p],
+    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
+    "quire_linear_int8": [c_void_p, c_int32, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
+    "quire_linear_int8_rows": [c_void_p, c_int32, c_void_p, c_int64, c_void_p],
+    "quire_rms_norm": [c_int32, *[c_void_p] * 3, *[c_int64] * 4, c_float, c_float],
+    "quire_rope": [c_int32, *[c_void_p] * 4, *[c_int64] * 5],
+    "quire_activation": [c_int32, c_void_p, c_void_p, c_int64, c_int64, c_int32, c_int32],
+    "quire_attention": [c_void_p, c_void_p],
+    "quire_kv_write": [*[c_void_p] * 5, *[c_int64] * 4],
+}
+
+
+_asked = "auto"  # the instruction set `configure` was last given
+
+
+class NativeLibraryMissing(Exception):
+    """Why there is no native library to call."""
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """The library with the best instruction set of this machine, sharing work as torch does. Raises
+    NativeLibraryMissing."""
+    if not PATH.exists():
+        raise NativeLibraryMissing(_why_missing())
+    try:
+        loaded = ctypes.CDLL(str(PATH))
+    except OSError as error:
+        raise NativeLibraryMissing(f"cannot be loaded: {error}") from None
+    if loaded.quire_version() != VERSION:
+        raise NativeLibraryMissing("was built from other sources: install Quire again or run `make native`")
+    for name, arguments in _SIGNATURES.items():
+        function = getattr(loaded, name)
+        function.argtypes, function.restype = arguments, None
+    loaded.quire_choose.restype = c_int32
+    loaded.quire_instruction_set.restype = loaded.quire_chosen.restype = c_char_p
+    loaded.quire_choose(_instruction_sets(loaded)[-1].encode())
+    loaded.quire_set_threads(torch.get_num_threads())
+    return loaded
+
+
+def refusal() -> str:
+    """Why this backend cannot run here; empty when it can. The scalar set must be asked for by name: torch, with
+    vectors of its own, is faster."""
+    try:
+        loaded = library()
+    except NativeLibraryMissing as missing:
+        return str(missing)
+    if _asked == "off":
+        return "switched off by --native-isa off"
+    if chosen() == "scalar" and _asked != "scalar":
+        return f"no kernels for this CPU's vectors (it runs {', '.join(_instruction_sets(loaded))})"
+    return ""
+
+
+def instruction_sets() -> list[str]:
+    """Those this machine can run, the best one last. Raises NativeLibraryMissing."""
+    return _instruction_sets(library())
+
+
+def chosen() -> str:
+    """The instruction set in use. Raises NativeLibraryMissing."""
+    name: bytes = library().quire_chosen()
+    return name.decode()
+
+
+def configure(num_threads: int = 0, instruction_set: str = "auto") -> None:
+    """Sets the process's threads that compute (0 leaves them) and the instruction set: "auto" for the best one, a
+    name, or "off" to leave every op that has not run yet to the reference. Results do not depend on the threads.
+
+    Raises ConfigError for a set that this machine cannot run.
+    """
+    global _asked
+    try:
+        loaded = library()
+    except NativeLibraryMissing as missing:
+        if instruction_set in ("auto", "off"):
+            return
+        raise ConfigError(f"--native-isa {instruction_set}: {missing}", setting="native_isa") from None
+    here = _instruction_sets(loaded)
+    name = here[-1] if instruction_set in ("auto", "off") else instruction_set
+    if name not in here:
+        raise ConfigError(
+            f"--native-isa {name}: this machine cannot run it, it has {', '.join(here)}; auto takes the best.",
+            setting="native_isa",
+        )
+    loaded.quire_choose(name.encode())
+    _asked = instruction_set
+    if num_threads:
+        set_threads(num_threads)
+
+
+def set_threads(count: int) -> None:
+    """How many threads compute, the caller included, where there is a library. Results do not depend on it."""
+    try:
+        library().quire_set_threads(count)
+    except NativeLibraryMissing:
+        return
+
+
+def _why_missing() -> str:
+    """The reason that the build hook left, or how to build in a source tree."""
+    try:
+        return f"native library not built: {PATH.with_name('not_built.txt').read_text('utf-8').strip()}"
+    except OSError:
+        return "native library not built: run `make native`, or install Quire again"
+
+
+def _instruction_sets(loaded: ctypes.CDLL) -> list[str]:
+    names: list[str] = []
+    while (name := loaded.quire_instruction_set(len(names))) is not None:
+        names.append(name.decode())
+    return names

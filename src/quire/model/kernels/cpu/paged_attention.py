@@ -1,0 +1,115 @@
+"""paged_attention on the CPU: prefill and decode of a whole step in one call."""
+
+from __future__ import annotations
+
+import ctypes
+from itertools import accumulate, chain
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from quire.model import ops
+from quire.model.kernels.cpu import native
+
+MAX_HEAD_DIM = 256  # of native/attention.h
+supported = native.refusal
+variant = native.chosen
+
+
+class _Batch(ctypes.Structure):
+    """QuireBatch of native/api.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("query_starts", "context_lens", "table_starts", "tables")),
+        ("sequences", ctypes.c_int64),
+        ("block_size", ctypes.c_int64),
+    ]
+
+
+class _Attention(ctypes.Structure):
+    """QuireAttention of native/api.h."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("query", "key_cache", "value_cache", "output")),
+        *((name, ctypes.c_int64) for name in ("query_stride", "heads", "key_heads", "head_dim", "window")),
+        ("scale", ctypes.c_float),
+        ("soft_cap", ctypes.c_float),
+        ("dtype", ctypes.c_int32),
+        ("cache_dtype", ctypes.c_int32),
+    ]
+
+
+class StepBatch:
+    """An AttentionBatch as arrays the library reads, made once per step for all layers."""
+
+    def __init__(self, batch: ops.AttentionBatch) -> None:
+        lengths = [len(table) for table in batch.block_tables]
+        self._arrays = [
+            _int32(batch.query_starts),
+            _int32(batch.context_lens),
+            _int32(list(accumulate(lengths, initial=0))),
+            _int32(list(chain.from_iterable(batch.block_tables))),
+        ]
+        pointers = [array.ctypes.data for array in self._arrays]
+        self._struct = _Batch(*pointers, len(lengths), batch.block_size)
+        self.address = ctypes.addressof(self._struct)
+        self.num_tokens = batch.query_starts[-1]
+        self._check(batch, lengths)
+
+    def _check(self, batch: ops.AttentionBatch, lengths: list[int]) -> None:
+        _, contexts, _, tables = self._arrays
+        if any(
+            length * batch.block_size < context for length, context in zip(lengths, contexts, strict=True)
+        ):
+            raise ValueError("paged_attention: a block table is shorter than its sequence's context")
+        self.num_blocks = int(tables.max(initial=-1)) + 1
+
+
+def _int32(numbers: list[int]) -> npt.NDArray[np.int32]:
+    return np.array(numbers, dtype=np.int32)
+
+
+def run(
+    query_TNH: Tensor,
+    key_cache: Tensor,
+    value_cache: Tensor,
+    batch: ops.AttentionBatch,
+    *,
+    scale: float,
+    window: int = 0,
+    soft_cap: float = 0.0,
+) -> Tensor:
+    num_blocks, block_size, key_heads, head_dim = key_cache.shape
+    is_plain = key_cache.is_contiguous() and value_cache.is_contiguous() and head_dim <= MAX_HEAD_DIM
+    if not is_plain:
+        return ops.paged_attention.reference(
+            query_TNH, key_cache, value_cache, batch, scale=scale, window=window, soft_cap=soft_cap
+        )
+    step = batch.once(StepBatch)
+    tokens, heads, _ = query_TNH.shape
+    if query_TNH.shape[2] != head_dim or heads % key_heads or value_cache.shape != key_cache.shape:
+        raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(key_cache.shape)}")
+    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
+        raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")
+    if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
+        query_TNH = query_TNH.contiguous()
+    output_TNH = torch.empty((tokens, heads, head_dim), dtype=query_TNH.dtype)
+    layer = _Attention(
+        query_TNH.data_ptr(),
+        key_cache.data_ptr(),
+        value_cache.data_ptr(),
+        output_TNH.data_ptr(),
+        query_TNH.stride(0),
+        heads,
+        key_heads,
+        head_dim,
+        window,
+        scale,
+        soft_cap,
+        native.DTYPES[query_TNH.dtype],
+        native.DTYPES[key_cache.dtype],
+    )
+    native.library().quire_attention(ctypes.addressof(layer), step.address)
+    return output_TNH

@@ -1,0 +1,35 @@
+"""rope on the CPU."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from quire.model.kernels.cpu import native
+
+supported = native.refusal
+variant = native.chosen
+
+
+def run(x_TNH: Tensor, cos_TR: Tensor, sin_TR: Tensor) -> Tensor:
+    tokens, heads, head_dim = x_TNH.shape
+    half = cos_TR.shape[-1]
+    if cos_TR.shape != (tokens, half) or sin_TR.shape != cos_TR.shape or 2 * half > head_dim:
+        raise TypeError(f"rope: angles {tuple(cos_TR.shape)} for queries or keys {tuple(x_TNH.shape)}")
+    if x_TNH.stride(2) != 1 or x_TNH.stride(1) != head_dim:
+        x_TNH = x_TNH.contiguous()
+    cos_TR, sin_TR = (angle_TR.to(x_TNH.dtype).contiguous() for angle_TR in (cos_TR, sin_TR))
+    out_TNH = torch.empty((tokens, heads, head_dim), dtype=x_TNH.dtype)
+    native.library().quire_rope(
+        native.DTYPES[x_TNH.dtype],
+        x_TNH.data_ptr(),
+        cos_TR.data_ptr(),
+        sin_TR.data_ptr(),
+        out_TNH.data_ptr(),
+        tokens,
+        heads,
+        head_dim,
+        half,
+        x_TNH.stride(0),
+    )
+    return out_TNH
