@@ -23,7 +23,7 @@ ROOMS = sorted(
     for room in (SOURCE / wing).iterdir()
     if (room / "__init__.py").exists()
 )
-MAX_EXPORTS = 16  # a dozen, give or take
+MAX_EXPORTS = 17  # a dozen, give or take
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 FORBIDDEN_NAMES = {"utils.py", "util.py", "common.py", "misc.py", "helpers.py", "helper.py", "core_utils.py"}

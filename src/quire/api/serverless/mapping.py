@@ -16,7 +16,7 @@ from quire.api.serverless.newer_variables import NEWER_VARIABLES, OPTION_VARIABL
 from quire.api.serverless.seed_variables import SEED_VARIABLES
 from quire.api.serverless.values import given, is_false, not_allowed, read_switch
 from quire.api.serverless.variable import Use, Variable, option
-from quire.base.config import SETTINGS, Setting, Table
+from quire.base.config import SETTINGS, Effect, Setting, State, Table
 from quire.base.errors import ConfigError
 
 _WRITTEN_IN_PAIRS = frozenset({"LIMIT_MM_PER_PROMPT"})  # older worker: image=1,video=0
@@ -46,7 +46,9 @@ class ServerPlan:
     @property
     def arguments(self) -> list[str]:
         """Everything after `quire serve`."""
-        return [word for words in self.words.values() for word in words] + self.extra
+        model = self.words.get("model", [])
+        options = [word for dest, words in self.words.items() if dest != "model" for word in words]
+        return [*model, *options, *self.extra]
 
     def put(self, setting: Setting, words: list[str], source: str) -> None:
         self.words[setting.dest] = words
@@ -144,15 +146,17 @@ def asks_for_nothing(variable: Variable, raw: str) -> bool:
 
 def is_refused(setting: Setting, raw: str) -> bool:
     """Whether the server would refuse this value here: the setting's state says so, and it is not the default."""
-    if setting.state_on(PLATFORM).effect.name != "REFUSED":
-        return False
-    return setting.many or bool(setting.kind.read(raw) != setting.default)
+    return _state(setting, raw).effect is Effect.REFUSED
 
 
 def refuse_by_state(setting: Setting, name: str, raw: str) -> None:
     """Say by the variable's name what the server would say by the option's."""
     if is_refused(setting, raw):
-        raise ConfigError(f"{name}={raw} is refused: {setting.state_on(PLATFORM).reason}", setting=name)
+        raise ConfigError(f"{name}={raw} is refused: {_state(setting, raw).reason}", setting=name)
+
+
+def _state(setting: Setting, raw: str) -> State:
+    return setting.state_on(PLATFORM) if setting.many else setting.state_of(setting.kind.read(raw), PLATFORM)
 
 
 def option_words(setting: Setting, name: str, raw: str) -> list[str]:
@@ -164,6 +168,8 @@ def option_words(setting: Setting, name: str, raw: str) -> list[str]:
         items = [item.strip() for item in raw.split(",") if item.strip()]
     for item in items:
         _check(setting, name, item)
+    if setting.dest == "model":
+        return items  # positional
     if len(items) == 1:
         # in one word, so that a value that begins with a dash is still a value
         return [f"{setting.flag}={items[0]}"]

@@ -13,7 +13,7 @@ from quire.base.config.resolved import (
     SchedulerConfig,
     ServerConfig,
 )
-from quire.base.config.setting import Effect, Setting
+from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.table import SETTINGS, Table
 
 __all__ = [
@@ -30,6 +30,7 @@ __all__ = [
     "SchedulerConfig",
     "ServerConfig",
     "Setting",
+    "State",
     "Table",
     "count_coverage",
     "resolve",

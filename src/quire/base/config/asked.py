@@ -122,7 +122,9 @@ class Asked:
 def _check_names_have_a_model(merged: Mapping[str, Given]) -> None:
     """`--served-model-name a org/model` would swallow the model: a list takes every word that follows it."""
     names = merged.get("served_model_name")
-    if names is not None and names.origin == "flag" and "model" not in merged:
+    if names is None or names.origin != "flag" or "model" in merged:
+        return
+    if len(names.value) > 1 and "/" in names.value[-1]:
         raise ConfigError(
             f"--served-model-name {' '.join(names.value)} names no model: give the model first, before the options",
             setting="served_model_name",
