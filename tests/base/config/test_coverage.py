@@ -20,7 +20,6 @@ LINES = [
 OPTIONS = [words[1].split() for words in LINES if words[0] == "option"]
 DOCUMENTED = {words[1].split()[0]: words[2] for words in LINES if len(words) > 2}
 VARIABLES = [words[1] for words in LINES if words[0] == "variable"]
-WORKER_VARIABLES = [words[1] for words in LINES if words[0] == "worker"]
 
 
 def run(words=(), environ=None):
@@ -36,18 +35,17 @@ def as_text(value) -> str:
 
 
 def test_the_list_of_names_is_whole():
-    assert (len(OPTIONS), len(VARIABLES), len(WORKER_VARIABLES)) == (187, 175 + 7, 78)
+    assert (len(OPTIONS), len(VARIABLES)) == (187, 175 + 7)
 
 
 def test_every_documented_name_is_in_the_table():
     assert not [option for spellings in OPTIONS for option in spellings if option not in SETTINGS.by_option]
     assert not [name for name in VARIABLES if name not in SETTINGS.by_variable]
-    assert [variable.name for variable in SETTINGS.worker] == WORKER_VARIABLES
 
 
 def test_every_documented_name_is_on_the_reference_page():
     page = settings_page(SETTINGS)
-    names = [option for spellings in OPTIONS for option in spellings] + VARIABLES + WORKER_VARIABLES
+    names = [option for spellings in OPTIONS for option in spellings] + VARIABLES
     assert not [name for name in names if f"`{name}`" not in page]
 
 
@@ -55,7 +53,6 @@ def test_what_does_nothing_says_why():
     for setting in SETTINGS.all:
         for state in (setting.state_on("cpu"), *setting.value_states.values()):
             assert state.effect is Effect.EFFECTIVE or len(state.reason) > 15, setting.name
-    assert all(variable.state.reason for variable in SETTINGS.worker)
 
 
 def test_defaults_set_as_environment_start_as_if_unset():
@@ -158,7 +155,7 @@ def test_counts_add_up_to_every_name():
     found = count_coverage(SETTINGS, "cpu")
     options = sum(setting.has_flag for setting in SETTINGS.all)
     variables = sum(len(setting.environment) for setting in SETTINGS.all)
-    assert found.num_names == options + variables + len(SETTINGS.worker)
+    assert found.num_names == options + variables
     assert sum(found.of("options", effect) for effect in Effect) == options
     waiting = {s.name for s in SETTINGS.all if s.state_on("cpu").awaits}
     assert "enable-lora" in waiting

@@ -14,7 +14,7 @@ from quire.base.config.table import Table
 class Coverage:
     """`counts` holds names by (kind, effect), `awaited` names by the capability that they wait for."""
 
-    kinds: ClassVar = ("options", "variables", "worker variables")
+    kinds: ClassVar = ("options", "variables")
     platform: str
     counts: Counter[tuple[str, Effect]]
     awaited: Counter[str]
@@ -33,14 +33,13 @@ class Coverage:
 
 
 def count_coverage(table: Table, platform: str) -> Coverage:
-    """Options, documented variables and the worker's variables; an option's own QUIRE_* name is not counted."""
+    """Options and documented variables; an option's own QUIRE_* name is not counted."""
     named: list[tuple[str, State]] = []
     for setting in table.all:
         state = setting.state_on(platform)
         if setting.has_flag:
             named.append(("options", state))
         named += [("variables", state) for _ in setting.environment]
-    named += [("worker variables", variable.state) for variable in table.worker]
     counts = Counter((kind, state.effect) for kind, state in named)
     awaited = Counter(state.awaits for _, state in named if state.awaits)
     return Coverage(platform, counts, awaited)

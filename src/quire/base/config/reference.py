@@ -5,7 +5,6 @@ from __future__ import annotations
 from quire.base.config.coverage import Coverage, count_coverage
 from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.table import Table
-from quire.base.config.worker import WorkerVariable
 
 PLATFORMS = ("cpu",)
 
@@ -26,10 +25,7 @@ def settings_page(table: Table) -> str:
         lines += ["", f"## {group}", ""]
         for setting in settings:
             lines += _entry(setting)
-    if table.worker:
-        lines += ["", "## Variables of the serverless worker", "", "`quire serve` reads none of these.", ""]
-        lines += ["| variable | meaning | stands for | state |", "|---|---|---|---|"]
-        lines += [_worker_entry(variable) for variable in table.worker]
+    lines += ["", "The serverless worker's variables have [a page of their own](serverless.md)."]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -72,10 +68,3 @@ def _entry(setting: Setting) -> list[str]:
 
 def _state(state: State) -> str:
     return state.effect.value + (f" ({state.reason})" if state.reason else "")
-
-
-def _worker_entry(variable: WorkerVariable) -> str:
-    stands_for = f"`--{variable.setting}`" if variable.setting else "the worker itself"
-    if variable.gone:
-        stands_for = ""
-    return f"| `{variable.name}` | {variable.doc} | {stands_for} | {_state(variable.state)} |"

@@ -22,21 +22,14 @@ from quire.base.config.groups import (
     variables_kernels,
     variables_machine,
 )
-from quire.base.config.groups.worker import WORKER_VARIABLES
 from quire.base.config.setting import Setting
-from quire.base.config.worker import WorkerVariable
 
 
 class Table:
-    """An index over settings. Raises ValueError when two settings claim one option or variable.
+    """An index over settings. Raises ValueError when two settings claim one option or variable."""
 
-    `worker` are the serverless worker's variables; their names belong to nobody else's environment and are no
-    key of `by_variable`.
-    """
-
-    def __init__(self, settings: Iterable[Setting], worker: Iterable[WorkerVariable] = ()) -> None:
+    def __init__(self, settings: Iterable[Setting]) -> None:
         self.all: tuple[Setting, ...] = tuple(settings)
-        self.worker: tuple[WorkerVariable, ...] = tuple(worker)
         self.by_dest: dict[str, Setting] = {}
         self.by_option: dict[str, Setting] = {}
         self.by_variable: dict[str, Setting] = {}
@@ -47,10 +40,6 @@ class Table:
             if setting.has_flag:
                 for option in (setting.flag, *setting.aliases, *setting.negative_flags):
                     self._claim(self.by_option, option, setting)
-        for worker_variable in self.worker:
-            wanted = worker_variable.setting
-            if wanted and wanted.replace("-", "_") not in self.by_dest:
-                raise ValueError(f"{worker_variable.name} stands for {wanted}, which is not in the table")
 
     @staticmethod
     def _claim(index: dict[str, Setting], key: str, setting: Setting) -> None:
@@ -128,5 +117,4 @@ SETTINGS = Table(
         *variables_kernels.SETTINGS,
         *variables_machine.SETTINGS,
     ),
-    WORKER_VARIABLES,
 )
