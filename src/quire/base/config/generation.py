@@ -7,17 +7,7 @@ from typing import Any
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
 from quire.base.errors import ConfigError, InvalidValue
-from quire.base.messages import SamplingParams
-
-# names as in generation_config.json → SamplingParams' fields; the latter are understood as well
-FIELDS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "repetition_penalty",
-    "max_new_tokens": "max_tokens",
-}
+from quire.base.messages import GENERATION_CONFIG_FIELDS, SamplingParams
 
 
 def sampling_defaults(asked: Asked, card: ModelCard) -> dict[str, Any]:
@@ -25,9 +15,9 @@ def sampling_defaults(asked: Asked, card: ModelCard) -> dict[str, Any]:
     defaults = {} if asked["generation_config"] == "vllm" else dict(card.sampling_defaults)
     overrides: dict[str, Any] = asked["override_generation_config"]
     for name, value in overrides.items():
-        field = FIELDS.get(name, name)
-        if field not in FIELDS.values():
-            allowed = ", ".join(FIELDS)
+        field = GENERATION_CONFIG_FIELDS.get(name, name)  # a SamplingParams field is understood as well
+        if field not in GENERATION_CONFIG_FIELDS.values():
+            allowed = ", ".join(GENERATION_CONFIG_FIELDS)
             raise ConfigError(
                 f"--override-generation-config: {name} is not a sampling default; give any of {allowed}",
                 setting="override_generation_config",

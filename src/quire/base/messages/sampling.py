@@ -17,6 +17,16 @@ MAX_SEED = 2**63 - 1
 MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logits
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
 
+# what generation_config.json may set: its names → SamplingParams' fields
+GENERATION_CONFIG_FIELDS = {
+    "temperature": "temperature",
+    "top_p": "top_p",
+    "top_k": "top_k",
+    "min_p": "min_p",
+    "repetition_penalty": "repetition_penalty",
+    "max_new_tokens": "max_tokens",
+}
+
 
 class OutputKind(Enum):
     """What each output of a stream carries: everything so far, only what is new, or only the end."""

@@ -8,19 +8,12 @@ from typing import Any
 
 from quire.base.config import ModelCard
 from quire.base.errors import CheckpointError
+from quire.base.messages import GENERATION_CONFIG_FIELDS
 from quire.model.checkpoint.config_keys import ConfigKeys
 from quire.model.checkpoint.headers import read_headers
 from quire.model.families import FAMILIES, Family
 
 DTYPES = ("bfloat16", "float16", "float32")
-SAMPLING_KEYS = {
-    "temperature": "temperature",
-    "top_p": "top_p",
-    "top_k": "top_k",
-    "min_p": "min_p",
-    "repetition_penalty": "repetition_penalty",
-    "max_new_tokens": "max_tokens",
-}
 
 
 def read_card(
@@ -171,7 +164,11 @@ def _eos_token_ids(*sources: dict[str, Any]) -> list[int]:
 
 def sampling_defaults(generation: dict[str, Any]) -> dict[str, Any]:
     """The entries of a generation config that a request can have, under SamplingParams' names."""
-    known = {SAMPLING_KEYS[key]: generation[key] for key in SAMPLING_KEYS if generation.get(key) is not None}
+    known = {
+        GENERATION_CONFIG_FIELDS[key]: generation[key]
+        for key in GENERATION_CONFIG_FIELDS
+        if generation.get(key) is not None
+    }
     if generation.get("do_sample") is False:
         known.pop("top_p", None), known.pop("top_k", None), known.pop("min_p", None)
         known["temperature"] = 0.0
