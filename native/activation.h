@@ -34,25 +34,24 @@ static void activation_row(const T* x, const T* gated_by, T* out, int64_t width)
 }
 
 template <class T, int KIND>
-static void activation_rows(const T* x, T* out, int64_t rows, int64_t width, bool gated) {
-    int64_t stride = gated ? 2 * width : width;
-    share(rows, width / 2, [&](int64_t first, int64_t last) {
+static void activation_rows(const QuireActivationCall& call) {
+    const int64_t width = call.width, stride = call.gated ? 2 * width : width;
+    const T* x = static_cast<const T*>(call.x);
+    T* out = static_cast<T*>(call.out);
+    share(call.rows, width / 2, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
             const T* from = x + row * stride;
-            activation_row<T, KIND>(from, gated ? from + width : nullptr, out + row * width, width);
+            activation_row<T, KIND>(from, call.gated ? from + width : nullptr, out + row * width, width);
         }
     });
 }
 
-static void activation(int32_t dtype, const void* x, void* out, int64_t rows, int64_t width, int32_t kind,
-                       int32_t gated) {
-    with_dtype(dtype, [&](auto type) {
+static void activation(const QuireActivationCall* call) {
+    with_dtype(call->dtype, [&](auto type) {
         using T = decltype(type);
-        const T* from = static_cast<const T*>(x);
-        T* to = static_cast<T*>(out);
-        if (kind == QUIRE_SILU) activation_rows<T, QUIRE_SILU>(from, to, rows, width, gated);
-        else if (kind == QUIRE_GELU_TANH) activation_rows<T, QUIRE_GELU_TANH>(from, to, rows, width, gated);
-        else activation_rows<T, QUIRE_RELU>(from, to, rows, width, gated);
+        if (call->kind == QUIRE_SILU) activation_rows<T, QUIRE_SILU>(*call);
+        else if (call->kind == QUIRE_GELU_TANH) activation_rows<T, QUIRE_GELU_TANH>(*call);
+        else activation_rows<T, QUIRE_RELU>(*call);
     });
 }
 

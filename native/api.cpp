@@ -3,6 +3,11 @@
 
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
 
 #include "pool.h"
 
@@ -21,9 +26,23 @@ extern const QuireKernels kernels;
 namespace avx512_bf16 {
 extern const QuireKernels kernels;
 }
+namespace amx {
+extern const QuireKernels kernels;
+}
 #endif
 
 namespace {
+
+#if defined(__x86_64__)
+// The processor has tiles of bfloat16 and int8, and the kernel gives this process the space for their state.
+bool amx_granted() {
+    unsigned a, b, c, d;
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d)) return false;
+    constexpr unsigned NEEDED = 1u << 22 | 1u << 24 | 1u << 25;  // amx-bf16, amx-tile, amx-int8
+    constexpr long REQUEST_PERMISSION = 0x1023, TILE_DATA = 18;  // of arch_prctl
+    return (d & NEEDED) == NEEDED && syscall(SYS_arch_prctl, REQUEST_PERMISSION, TILE_DATA) == 0;
+}
+#endif
 
 struct InstructionSet {
     const char* name;
@@ -31,7 +50,7 @@ struct InstructionSet {
     bool (*is_here)();
 };
 
-// From the plainest to the best. An AMX set goes below the last line: its tiles read the same packed weights.
+// From the plainest to the best.
 const InstructionSet SETS[] = {
     {"scalar", &scalar::kernels, [] { return true; }},
 #if defined(__x86_64__)
@@ -46,6 +65,7 @@ const InstructionSet SETS[] = {
      [] {
          return SETS[2].is_here() && __builtin_cpu_supports("avx512bf16") && __builtin_cpu_supports("avx512vnni");
      }},
+    {"amx", &amx::kernels, [] { return SETS[3].is_here() && amx_granted(); }},
 #endif
 };
 constexpr int NUM_SETS = sizeof SETS / sizeof SETS[0];
@@ -58,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 3; }
+EXPORT int32_t quire_version() { return 4; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -96,47 +116,28 @@ EXPORT void quire_linear_pack(const QuireLinear* to, const void* weight, int64_t
     use_large_pages(to->packed, packed_bytes);
     quire::chosen->kernels->linear_pack(weight, row_stride, to);
 }
-EXPORT void quire_linear(const QuireLinear* weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
-                         void* out) {
-    quire::chosen->kernels->linear(weight, x, rows, x_stride, bias, out);
-}
-EXPORT void quire_linear_rows(const QuireLinear* weight, const int64_t* indices, int64_t count, void* out) {
-    quire::chosen->kernels->linear_rows(weight, indices, count, out);
-}
 EXPORT void quire_linear_int8_pack(const QuireLinearInt8* to, int32_t dtype, const void* weight, int64_t row_stride,
                                    int64_t packed_bytes) {
     use_large_pages(to->packed, packed_bytes);
     quire::chosen->kernels->linear_int8_pack(dtype, weight, row_stride, to);
 }
-EXPORT void quire_linear_int8(const QuireLinearInt8* weight, int32_t dtype, const void* x, int64_t rows,
-                              int64_t x_stride, const void* bias, void* out) {
-    quire::chosen->kernels->linear_int8(weight, dtype, x, rows, x_stride, bias, out);
-}
-EXPORT void quire_linear_int8_rows(const QuireLinearInt8* weight, int32_t dtype, const int64_t* indices, int64_t count,
-                                   void* out) {
-    quire::chosen->kernels->linear_int8_rows(weight, dtype, indices, count, out);
-}
-EXPORT void quire_rms_norm(int32_t dtype, const void* x, const void* weight, void* out, int64_t rows, int64_t inner,
-                           int64_t width, int64_t row_stride, float eps, float offset) {
-    quire::chosen->kernels->rms_norm(dtype, x, weight, out, rows, inner, width, row_stride, eps, offset);
-}
-EXPORT void quire_rope(int32_t dtype, const void* x, const void* cos, const void* sin, void* out, int64_t tokens,
-                       int64_t heads, int64_t head_dim, int64_t half, int64_t token_stride) {
-    quire::chosen->kernels->rope(dtype, x, cos, sin, out, tokens, heads, head_dim, half, token_stride);
-}
-EXPORT void quire_activation(int32_t dtype, const void* x, void* out, int64_t rows, int64_t width, int32_t kind,
-                             int32_t gated) {
-    quire::chosen->kernels->activation(dtype, x, out, rows, width, kind, gated);
-}
-EXPORT void quire_attention(const QuireAttention* layer, const QuireBatch* batch) {
-    quire::chosen->kernels->attention(layer, batch);
-}
 
-// Rows of `bytes` bytes to their slots in one layer's key and value cache, rows of the cache being as long.
-EXPORT void quire_kv_write(const char* key, const char* value, const int64_t* slots, char* key_cache, char* value_cache,
-                           int64_t tokens, int64_t bytes, int64_t key_stride_bytes, int64_t value_stride_bytes) {
-    for (int64_t t = 0; t < tokens; ++t) {
-        memcpy(key_cache + slots[t] * bytes, key + t * key_stride_bytes, static_cast<size_t>(bytes));
-        memcpy(value_cache + slots[t] * bytes, value + t * value_stride_bytes, static_cast<size_t>(bytes));
+#define EXPORT_OP(op, Call) \
+    EXPORT void quire_##op(const Call* call) { quire::chosen->kernels->op(call); }
+EXPORT_OP(linear, QuireLinearCall)
+EXPORT_OP(linear_rows, QuireRowsCall)
+EXPORT_OP(linear_int8, QuireLinearInt8Call)
+EXPORT_OP(linear_int8_rows, QuireRowsCall)
+EXPORT_OP(rms_norm, QuireRmsNormCall)
+EXPORT_OP(rope, QuireRopeCall)
+EXPORT_OP(activation, QuireActivationCall)
+EXPORT_OP(attention, QuireAttentionCall)
+
+EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
+    const auto bytes = static_cast<size_t>(call->bytes);
+    for (int64_t t = 0; t < call->rows; ++t) {
+        const int64_t at = call->slots[t] * call->bytes;
+        memcpy(call->key_cache + at, call->key + t * call->key_stride_bytes, bytes);
+        memcpy(call->value_cache + at, call->value + t * call->value_stride_bytes, bytes);
     }
 }

@@ -42,7 +42,7 @@ struct Scratch {
 
 // What the items of a call share.
 struct AttentionCall {
-    const QuireAttention* layer;
+    const QuireAttentionCall* layer;
     const QuireBatch* batch;
     int64_t group;         // query heads to a key head
     int64_t head_rows;     // query heads an item takes, at most MAX_FOLDED
@@ -191,7 +191,7 @@ static void add_values_of_tile(const float* weights, const C* const* rows_of_val
 template <class C>
 INLINE void find_rows(const AttentionCall& call, const void* cache, const Item& item, int64_t tile, int64_t low,
                       int64_t high, const C** rows) {
-    const QuireAttention& layer = *call.layer;
+    const QuireAttentionCall& layer = *call.layer;
     const int32_t* table = call.batch->tables + call.batch->table_starts[item.sequence];
     const int64_t block_size = call.batch->block_size;
     for (int64_t t = 0; t < TILE; ++t) {
@@ -257,7 +257,7 @@ INLINE Rows rows_of(const AttentionCall& call, const Item& item) {
 
 template <class Q>
 static void read_queries(const AttentionCall& call, const Item& item, const Rows& rows, float* query) {
-    const QuireAttention& layer = *call.layer;
+    const QuireAttentionCall& layer = *call.layer;
     const Vec scale = splat(layer.scale);
     for (int64_t row = 0; row < Rows::count(rows); ++row) {
         int64_t head = item.head * call.group + item.folded_from + row % rows.heads;
@@ -273,7 +273,7 @@ static void read_queries(const AttentionCall& call, const Item& item, const Rows
 template <class Q>
 static void write_typed(const AttentionCall& call, const Item& item, const Rows& rows, const Softmax* state,
                         const float* values) {
-    const QuireAttention& layer = *call.layer;
+    const QuireAttentionCall& layer = *call.layer;
     for (int64_t row = 0; row < Rows::count(rows); ++row) {
         int64_t head = item.head * call.group + item.folded_from + row % rows.heads;
         Q* to = static_cast<Q*>(layer.output) +
@@ -388,10 +388,10 @@ static void attention_typed(AttentionCall& call) {
     __builtin_free(items);
 }
 
-static void attention(const QuireAttention* layer, const QuireBatch* batch) {
+static void attention(const QuireAttentionCall* layer) {
     AttentionCall call{};
     call.layer = layer;
-    call.batch = batch;
+    call.batch = layer->batch;
     call.group = layer->heads / layer->key_heads;
     call.head_rows = least(call.group, MAX_FOLDED);
     call.block_tokens = MAX_FOLDED / call.head_rows;

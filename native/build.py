@@ -20,11 +20,13 @@ OUTPUT = SOURCE.parent / "src/quire/model/kernels/cpu/libquire_native.so"
 
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
 AVX512 = [*AVX2, "-mavx512f", "-mavx512bw", "-mavx512vl", "-mavx512dq", "-mprefer-vector-width=512"]
+AVX512_BF16 = [*AVX512, "-mavx512bf16", "-mavx512vnni"]
 INSTRUCTION_SETS: dict[str, list[str]] = {
     "scalar": [],
     "avx2": AVX2,
     "avx512": AVX512,
-    "avx512_bf16": [*AVX512, "-mavx512bf16", "-mavx512vnni"],
+    "avx512_bf16": AVX512_BF16,
+    "amx": [*AVX512_BF16, "-mamx-tile", "-mamx-bf16", "-mamx-int8"],
 }
 # no contraction: a compiler that fuses a·b + c in one copy of a loop and not in another would change bits
 FLAGS = [

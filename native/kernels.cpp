@@ -10,6 +10,9 @@
 namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
-const QuireKernels kernels = {linear_pack, linear, linear_rows, linear_int8_pack, linear_int8, linear_int8_rows, rms_norm, rope, activation, attention};
+const QuireKernels kernels = {
+    linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
+    rms_norm,    rope,             activation, attention,
+};
 
 }  // namespace quire::QUIRE_NAMESPACE

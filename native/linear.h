@@ -192,27 +192,24 @@ static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, i
 }
 
 template <class T>
-static void linear_typed(const QuireLinear& weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
-                         void* out) {
+static void linear_typed(const QuireLinearCall& asked) {
+    const QuireLinear& weight = *asked.weight;
     LinearCall<T> call{};
     call.packed = static_cast<const typename Product<T>::Step*>(weight.packed);
-    call.bias = static_cast<const T*>(bias);
-    call.out = static_cast<T*>(out);
-    call.rows = rows;
+    call.bias = static_cast<const T*>(asked.bias);
+    call.out = static_cast<T*>(asked.out);
+    call.rows = asked.rows;
     call.outputs = weight.outputs;
     call.steps = up(weight.inputs, Product<T>::K);
-    void* copy = convert_inputs(call, static_cast<const T*>(x), x_stride, weight.inputs);
+    void* copy = convert_inputs(call, static_cast<const T*>(asked.x), asked.x_stride, weight.inputs);
     int64_t lines = call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64;
-    share(up(weight.outputs, PANEL), lines * most(4, rows),
+    share(up(weight.outputs, PANEL), lines * most(4, call.rows),
           [&](int64_t first, int64_t last) { linear_panels(call, first, last); });
     __builtin_free(copy);
 }
 
-static void linear(const QuireLinear* weight, const void* x, int64_t rows, int64_t x_stride, const void* bias,
-                   void* out) {
-    if (weight->dtype == QUIRE_BFLOAT16) linear_typed<bf16>(*weight, x, rows, x_stride, bias, out);
-    else if (weight->dtype == QUIRE_FLOAT16) linear_typed<f16>(*weight, x, rows, x_stride, bias, out);
-    else linear_typed<float>(*weight, x, rows, x_stride, bias, out);
+static void linear(const QuireLinearCall* call) {
+    with_dtype(call->weight->dtype, [&](auto type) { linear_typed<decltype(type)>(*call); });
 }
 
 }  // namespace quire::QUIRE_NAMESPACE

@@ -207,13 +207,14 @@ static void round_inputs(const T* x, int64_t x_stride, int64_t inputs, int64_t r
     });
 }
 
-static void linear_int8(const QuireLinearInt8* weight, int32_t dtype, const void* x, int64_t rows, int64_t x_stride,
-                        const void* bias, void* out) {
+static void linear_int8(const QuireLinearInt8Call* asked) {
+    const QuireLinearInt8* weight = asked->weight;
+    const int64_t rows = asked->rows;
     Int8Call call{};
     call.weight = weight;
-    call.bias = bias;
-    call.out = out;
-    call.dtype = dtype;
+    call.bias = asked->bias;
+    call.out = asked->out;
+    call.dtype = asked->dtype;
     call.rows = rows;
     call.steps = up(weight->inputs, 4);
     call.x_stride = call.steps + 64 / static_cast<int64_t>(sizeof(Int8Step));
@@ -224,9 +225,9 @@ static void linear_int8(const QuireLinearInt8* weight, int32_t dtype, const void
     auto* scales = reinterpret_cast<float*>(steps + rows * call.x_stride);
     call.x = steps;
     call.x_scales = scales;
-    with_dtype(dtype, [&](auto type) {
-        round_inputs(static_cast<const decltype(type)*>(x), x_stride, weight->inputs, rows, call.x_stride, steps,
-                     scales);
+    with_dtype(asked->dtype, [&](auto type) {
+        round_inputs(static_cast<const decltype(type)*>(asked->x), asked->x_stride, weight->inputs, rows,
+                     call.x_stride, steps, scales);
     });
     share(up(weight->outputs, PANEL), call.steps * 2 * most(4, rows),
           [&](int64_t first, int64_t last) { int8_panels(call, first, last); });
@@ -261,15 +262,15 @@ static void linear_int8_pack(int32_t dtype, const void* weight, int64_t row_stri
     });
 }
 
-// Rows of the weight by index, q · scale in `dtype`.
-static void linear_int8_rows(const QuireLinearInt8* weight, int32_t dtype, const int64_t* indices, int64_t count,
-                             void* out) {
+// Rows of the weight by index, q · scale in the call's dtype.
+static void linear_int8_rows(const QuireRowsCall* call) {
+    const auto* weight = static_cast<const QuireLinearInt8*>(call->weight);
     const int64_t steps = up(weight->inputs, 4);
-    with_dtype(dtype, [&](auto type) {
-        auto* to = static_cast<decltype(type)*>(out);
-        share(count, weight->inputs, [&](int64_t first, int64_t last) {
+    with_dtype(call->dtype, [&](auto type) {
+        auto* to = static_cast<decltype(type)*>(call->out);
+        share(call->rows, weight->inputs, [&](int64_t first, int64_t last) {
             for (int64_t row = first; row < last; ++row) {
-                const int64_t n = indices[row];
+                const int64_t n = call->indices[row];
                 const int8_t* from = weight->packed + (n / PANEL * steps * PANEL + n % PANEL) * 4;
                 for (int64_t k = 0; k < weight->inputs; ++k)
                     narrow(static_cast<float>(from[k / 4 * PANEL * 4 + k % 4]) * weight->scales[n],

@@ -33,18 +33,21 @@ static void linear_pack(const void* weight, int64_t row_stride, const QuireLinea
 }
 
 template <class E>
-static void rows_typed(const QuireLinear& weight, const int64_t* indices, int64_t count, E* out, int64_t K) {
+static void rows_typed(const QuireRowsCall& call, int64_t K) {
+    const auto& weight = *static_cast<const QuireLinear*>(call.weight);
     const E* packed = static_cast<const E*>(weight.packed);
-    share(count, weight.inputs, [&](int64_t first, int64_t last) {
+    E* out = static_cast<E*>(call.out);
+    share(call.rows, weight.inputs, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row)
             for (int64_t k = 0; k < weight.inputs; ++k)
-                out[row * weight.inputs + k] = packed[packed_place(indices[row], k, weight.inputs, K)];
+                out[row * weight.inputs + k] = packed[packed_place(call.indices[row], k, weight.inputs, K)];
     });
 }
 
-static void linear_rows(const QuireLinear* weight, const int64_t* indices, int64_t count, void* out) {
-    if (weight->dtype == QUIRE_FLOAT32) rows_typed(*weight, indices, count, static_cast<uint32_t*>(out), 1);
-    else rows_typed(*weight, indices, count, static_cast<uint16_t*>(out), weight->dtype == QUIRE_BFLOAT16 ? 2 : 1);
+static void linear_rows(const QuireRowsCall* call) {
+    const int32_t dtype = static_cast<const QuireLinear*>(call->weight)->dtype;
+    if (dtype == QUIRE_FLOAT32) rows_typed<uint32_t>(*call, 1);
+    else rows_typed<uint16_t>(*call, dtype == QUIRE_BFLOAT16 ? 2 : 1);
 }
 
 }  // namespace quire::QUIRE_NAMESPACE

@@ -38,23 +38,19 @@ static void rms_norm_row(const T* x, const T* weight, T* out, int64_t width, flo
 }
 
 template <class T>
-static void rms_norm_typed(const T* x, const T* weight, T* out, int64_t rows, int64_t inner, int64_t width,
-                           int64_t row_stride, float eps, float offset) {
-    share(rows, inner * width / 4, [&](int64_t first, int64_t last) {
+static void rms_norm_typed(const QuireRmsNormCall& call) {
+    const T *x = static_cast<const T*>(call.x), *weight = static_cast<const T*>(call.weight);
+    T* out = static_cast<T*>(call.out);
+    share(call.rows, call.inner * call.width / 4, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row)
-            for (int64_t i = 0; i < inner; ++i)
-                rms_norm_row(x + row * row_stride + i * width, weight, out + (row * inner + i) * width, width, eps,
-                             offset);
+            for (int64_t i = 0; i < call.inner; ++i)
+                rms_norm_row(x + row * call.row_stride + i * call.width, weight,
+                             out + (row * call.inner + i) * call.width, call.width, call.eps, call.offset);
     });
 }
 
-static void rms_norm(int32_t dtype, const void* x, const void* weight, void* out, int64_t rows, int64_t inner,
-                     int64_t width, int64_t row_stride, float eps, float offset) {
-    with_dtype(dtype, [&](auto type) {
-        using T = decltype(type);
-        rms_norm_typed(static_cast<const T*>(x), static_cast<const T*>(weight), static_cast<T*>(out), rows, inner,
-                       width, row_stride, eps, offset);
-    });
+static void rms_norm(const QuireRmsNormCall* call) {
+    with_dtype(call->dtype, [&](auto type) { rms_norm_typed<decltype(type)>(*call); });
 }
 
 }  // namespace quire::QUIRE_NAMESPACE

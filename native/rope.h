@@ -30,16 +30,16 @@ static void rope_head(const T* x, const T* cos, const T* sin, T* out, int64_t he
     memcpy(out + 2 * half, x + 2 * half, static_cast<size_t>(head_dim - 2 * half) * sizeof(T));
 }
 
-static void rope(int32_t dtype, const void* x, const void* cos, const void* sin, void* out, int64_t tokens,
-                 int64_t heads, int64_t head_dim, int64_t half, int64_t token_stride) {
-    with_dtype(dtype, [&](auto type) {
+static void rope(const QuireRopeCall* call) {
+    const int64_t heads = call->heads, head_dim = call->head_dim, half = call->half;
+    with_dtype(call->dtype, [&](auto type) {
         using T = decltype(type);
-        share(tokens, heads * head_dim / 4, [&](int64_t first, int64_t last) {
+        share(call->rows, heads * head_dim / 4, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; ++t)
                 for (int64_t h = 0; h < heads; ++h)
-                    rope_head(static_cast<const T*>(x) + t * token_stride + h * head_dim,
-                              static_cast<const T*>(cos) + t * half, static_cast<const T*>(sin) + t * half,
-                              static_cast<T*>(out) + (t * heads + h) * head_dim, head_dim, half);
+                    rope_head(static_cast<const T*>(call->x) + t * call->token_stride + h * head_dim,
+                              static_cast<const T*>(call->cos) + t * half, static_cast<const T*>(call->sin) + t * half,
+                              static_cast<T*>(call->out) + (t * heads + h) * head_dim, head_dim, half);
         });
     });
 }

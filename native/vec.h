@@ -4,7 +4,7 @@
 // call inline functions of the C++ library: the linker would keep one copy of them, perhaps one that needs
 // instructions the machine lacks.
 //
-//   QUIRE_LEVEL   0 scalar   1 avx2 (+fma, f16c)   2 avx512 (f, bw, vl, dq)   3 avx512_bf16 (+bf16, vnni)
+//   QUIRE_LEVEL   0 scalar   1 avx2 (+fma, f16c)   2 avx512 (f, bw, vl, dq)   3 avx512_bf16 (+bf16, vnni)   4 amx (+tiles)
 #pragma once
 
 #include <stdint.h>

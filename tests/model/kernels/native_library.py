@@ -10,7 +10,7 @@ import pytest
 from quire.model.kernels import configure
 from quire.model.kernels.cpu import native
 
-INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "avx512_bf16")
+INSTRUCTION_SETS = ("scalar", "avx2", "avx512", "avx512_bf16", "amx")
 
 
 @contextmanager

@@ -1,15 +1,13 @@
 """linear: x @ weight.T + bias, each row in the same bits however many rows there are.
 
-Matrix libraries pick another kernel, and another order of additions, for very few rows. Measured on torch
-2.13: MKL's float32 gemm gives other bits for 1 to 7 rows and the same for every multiple of 8, whatever the
-row's place and the number of threads; oneDNN's bfloat16 and float16 gemm gives the same for every row count.
-So rows are padded to a multiple of 8 wherever oneDNN's low-precision gemm is not the one that runs.
+Matrix libraries pick their kernel, and with it the order of additions, by the number of rows. Measured on torch 2.13:
+MKL's float32 gemm has other kernels below 8 rows on AMD and below 16 or 128 on Intel; oneDNN's bfloat16 gemm changes at
+33 rows and again at 272 on a CPU with AMX. So the reference always multiplies the same number of rows.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
-from functools import cache
 
 import torch
 import torch.nn.functional as F
@@ -18,29 +16,15 @@ from torch import Tensor
 from quire.model.kernels import Prepared
 from quire.model.ops.contract import Case, Op
 
-ROW_TILE = 8
-
-
-@cache
-def row_tile(dtype: torch.dtype) -> int:
-    """Rows must come in multiples of this for row results not to depend on the row count."""
-    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
-        return ROW_TILE
-    if dtype is torch.bfloat16:
-        return 1 if torch.ops.mkldnn._is_mkldnn_bf16_supported() else ROW_TILE
-    if dtype is torch.float16:
-        return 1 if torch.ops.mkldnn._is_mkldnn_fp16_supported() else ROW_TILE
-    return ROW_TILE
+ROW_TILE = 32
 
 
 def reference(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
     """(M, K) x (N, K) → (M, N), in the inputs' dtype. The weight is a tensor here; a provider reads its own."""
     assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
     num_rows = x_MK.shape[0]
-    missing = -num_rows % row_tile(x_MK.dtype)
-    if missing:
-        return F.linear(F.pad(x_MK, (0, 0, 0, missing)), weight_NK, bias_N)[:num_rows]
-    return F.linear(x_MK, weight_NK, bias_N)
+    tiles = F.pad(x_MK, (0, 0, 0, -num_rows % ROW_TILE)).split(ROW_TILE)
+    return torch.cat([F.linear(tile, weight_NK, bias_N) for tile in tiles])[:num_rows]
 
 
 def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:

@@ -74,7 +74,7 @@ SETTINGS = (
     Setting(
         name="native-isa",
         group=GROUP,
-        kind=kinds.choice("auto", "avx2", "avx512", "avx512_bf16", "off", "scalar"),
+        kind=kinds.choice("amx", "auto", "avx2", "avx512", "avx512_bf16", "off", "scalar"),
         default="auto",
         doc="Instruction set of the native kernels, for tests and comparisons: auto takes the best one of this CPU, "
         "off runs everything on torch. One that the CPU lacks is refused.",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
@@ -13,6 +15,16 @@ supported = native.refusal
 variant = native.chosen
 
 
+class _ActivationCall(native.Call):
+    op = "activation"
+    _fields_ = [
+        ("x", ctypes.c_void_p),
+        ("out", ctypes.c_void_p),
+        ("width", ctypes.c_int64),
+        *((name, ctypes.c_int32) for name in ("kind", "gated", "dtype")),
+    ]
+
+
 def run(x_TI: Tensor, kind: str, gated: bool = False) -> Tensor:
     if kind not in KINDS:
         return ops.activation.reference(x_TI, kind, gated)
@@ -21,7 +33,6 @@ def run(x_TI: Tensor, kind: str, gated: bool = False) -> Tensor:
     if gated:
         width //= 2
     out_TI = torch.empty((rows, width), dtype=x_TI.dtype)
-    native.library().quire_activation(
-        native.DTYPES[x_TI.dtype], x_TI.data_ptr(), out_TI.data_ptr(), rows, width, KINDS[kind], gated
-    )
+    dtype = native.DTYPES[x_TI.dtype]
+    native.call(_ActivationCall(rows, x_TI.data_ptr(), out_TI.data_ptr(), width, KINDS[kind], gated, dtype))
     return out_TI

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
@@ -10,6 +12,14 @@ from quire.model.kernels.cpu import native
 
 supported = native.refusal
 variant = native.chosen
+
+
+class _KvWriteCall(native.Call):
+    op = "kv_write"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("key", "value", "slots", "key_cache", "value_cache")),
+        *((name, ctypes.c_int64) for name in ("bytes", "key_stride_bytes", "value_stride_bytes")),
+    ]
 
 
 def run(key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor, key_cache: Tensor, value_cache: Tensor) -> None:
@@ -31,16 +41,15 @@ def run(key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor, key_cache: Tensor, 
         raise TypeError(f"kv_write: keys {tuple(key_TKH.shape)} for a cache of {tuple(key_cache.shape)}")
     key_TKH, value_TKH = _rows_in_one_piece(key_TKH), _rows_in_one_piece(value_TKH)
     item_bytes = key_TKH.element_size()
-    native.library().quire_kv_write(
-        key_TKH.data_ptr(),
-        value_TKH.data_ptr(),
-        slots_T.data_ptr(),
-        key_cache.data_ptr(),
-        value_cache.data_ptr(),
-        tokens,
-        heads * head_dim * item_bytes,
-        key_TKH.stride(0) * item_bytes,
-        value_TKH.stride(0) * item_bytes,
+    parts = key_TKH, value_TKH, slots_T, key_cache, value_cache
+    native.call(
+        _KvWriteCall(
+            tokens,
+            *(part.data_ptr() for part in parts),
+            heads * head_dim * item_bytes,
+            key_TKH.stride(0) * item_bytes,
+            value_TKH.stride(0) * item_bytes,
+        )
     )
     return None
 

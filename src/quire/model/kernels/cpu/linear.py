@@ -27,6 +27,24 @@ class _Linear(ctypes.Structure):
     ]
 
 
+class _LinearCall(native.Call):
+    op = "linear"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "x", "bias", "out")),
+        ("x_stride", ctypes.c_int64),
+    ]
+
+
+class RowsCall(native.Call):
+    """QuireRowsCall of native/api.h: rows of a packed table."""
+
+    op = "linear_rows"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "indices", "out")),
+        ("dtype", ctypes.c_int32),
+    ]
+
+
 class PackedWeight(Prepared):
     """A weight (N, K) in the panels of native/linear.h. The layout is the same for every instruction set."""
 
@@ -48,7 +66,8 @@ class PackedWeight(Prepared):
     def rows(self, index_T: Tensor) -> Tensor:
         index_T = check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
-        native.library().quire_linear_rows(self.address, index_T.data_ptr(), len(index_T), out.data_ptr())
+        dtype = native.DTYPES[self.dtype]
+        native.call(RowsCall(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
         return out
 
 
@@ -88,7 +107,9 @@ def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None
     x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
     num_rows = len(x_MK)
     out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
-    native.library().quire_linear(
-        weight_NK.address, x_MK.data_ptr(), num_rows, x_MK.stride(0), bias_address, out_MN.data_ptr()
+    native.call(
+        _LinearCall(
+            num_rows, weight_NK.address, x_MK.data_ptr(), bias_address, out_MN.data_ptr(), x_MK.stride(0)
+        )
     )
     return out_MN

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, check_call, check_index
+from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, RowsCall, check_call, check_index
 from quire.model.kernels.prepared import Prepared
 
 K_GROUP = 4  # inputs that lie side by side
@@ -27,6 +27,19 @@ class _LinearInt8(ctypes.Structure):
         ("outputs", ctypes.c_int64),
         ("inputs", ctypes.c_int64),
     ]
+
+
+class _LinearInt8Call(native.Call):
+    op = "linear_int8"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("weight", "x", "bias", "out")),
+        ("x_stride", ctypes.c_int64),
+        ("dtype", ctypes.c_int32),
+    ]
+
+
+class _RowsInt8Call(RowsCall):
+    op = "linear_int8_rows"
 
 
 class PackedInt8Weight(Prepared):
@@ -56,9 +69,8 @@ class PackedInt8Weight(Prepared):
     def rows(self, index_T: Tensor) -> Tensor:
         index_T = check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
-        native.library().quire_linear_int8_rows(
-            self.address, native.DTYPES[self.dtype], index_T.data_ptr(), len(index_T), out.data_ptr()
-        )
+        dtype = native.DTYPES[self.dtype]
+        native.call(_RowsInt8Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
         return out
 
 
@@ -73,13 +85,15 @@ def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None
     x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
     num_rows = len(x_MK)
     out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
-    native.library().quire_linear_int8(
-        weight_NK.address,
-        native.DTYPES[x_MK.dtype],
-        x_MK.data_ptr(),
-        num_rows,
-        x_MK.stride(0),
-        bias_address,
-        out_MN.data_ptr(),
+    native.call(
+        _LinearInt8Call(
+            num_rows,
+            weight_NK.address,
+            x_MK.data_ptr(),
+            bias_address,
+            out_MN.data_ptr(),
+            x_MK.stride(0),
+            native.DTYPES[x_MK.dtype],
+        )
     )
     return out_MN

@@ -6,33 +6,31 @@ Functions take addresses and counts without looking; providers check types and s
 from __future__ import annotations
 
 import ctypes
-from ctypes import c_char_p, c_float, c_int32, c_int64, c_void_p
+from ctypes import c_char_p, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 3  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 4  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
     "quire_choose": [c_char_p],
     "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
-    "quire_linear": [c_void_p, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
-    "quire_linear_rows": [c_void_p, c_void_p, c_int64, c_void_p],
     "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
-    "quire_linear_int8": [c_void_p, c_int32, c_void_p, c_int64, c_int64, c_void_p, c_void_p],
-    "quire_linear_int8_rows": [c_void_p, c_int32, c_void_p, c_int64, c_void_p],
-    "quire_rms_norm": [c_int32, *[c_void_p] * 3, *[c_int64] * 4, c_float, c_float],
-    "quire_rope": [c_int32, *[c_void_p] * 4, *[c_int64] * 5],
-    "quire_activation": [c_int32, c_void_p, c_void_p, c_int64, c_int64, c_int32, c_int32],
-    "quire_attention": [c_void_p, c_void_p],
-    "quire_kv_write": [*[c_void_p] * 5, *[c_int64] * 4],
+    **{
+        f"quire_{op}": [c_void_p]
+        for op in (
+            *("linear", "linear_rows", "linear_int8", "linear_int8_rows"),
+            *("rms_norm", "rope", "activation", "attention", "kv_write"),
+        )
+    },
 }
 
 
@@ -41,6 +39,19 @@ _asked = "auto"  # the instruction set `configure` was last given
 
 class NativeLibraryMissing(Exception):
     """Why there is no native library to call."""
+
+
+class Call(ctypes.Structure):
+    """The arguments of one call of an op, as native/api.h has them: how many rows, then what the op wants."""
+
+    _fields_ = [("rows", c_int64)]
+
+    op: ClassVar[str]  # without the library's prefix
+
+
+def call(arguments: Call) -> None:
+    """Runs an op of the library. What the addresses point to must live until then."""
+    getattr(library(), f"quire_{arguments.op}")(ctypes.addressof(arguments))
 
 
 @cache

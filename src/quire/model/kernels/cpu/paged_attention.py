@@ -28,11 +28,10 @@ class _Batch(ctypes.Structure):
     ]
 
 
-class _Attention(ctypes.Structure):
-    """QuireAttention of native/api.h."""
-
+class _AttentionCall(native.Call):
+    op = "attention"
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("query", "key_cache", "value_cache", "output")),
+        *((name, ctypes.c_void_p) for name in ("batch", "query", "key_cache", "value_cache", "output")),
         *((name, ctypes.c_int64) for name in ("query_stride", "heads", "key_heads", "head_dim", "window")),
         ("scale", ctypes.c_float),
         ("soft_cap", ctypes.c_float),
@@ -96,7 +95,9 @@ def run(
     if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
         query_TNH = query_TNH.contiguous()
     output_TNH = torch.empty((tokens, heads, head_dim), dtype=query_TNH.dtype)
-    layer = _Attention(
+    layer = _AttentionCall(
+        tokens,
+        step.address,
         query_TNH.data_ptr(),
         key_cache.data_ptr(),
         value_cache.data_ptr(),
@@ -111,5 +112,5 @@ def run(
         native.DTYPES[query_TNH.dtype],
         native.DTYPES[key_cache.dtype],
     )
-    native.library().quire_attention(ctypes.addressof(layer), step.address)
+    native.call(layer)
     return output_TNH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ctypes
+
 import torch
 from torch import Tensor
 
@@ -9,6 +11,17 @@ from quire.model.kernels.cpu import native
 
 supported = native.refusal
 variant = native.chosen
+
+
+class _RmsNormCall(native.Call):
+    op = "rms_norm"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("x", "weight", "out")),
+        *((name, ctypes.c_int64) for name in ("inner", "width", "row_stride")),
+        ("eps", ctypes.c_float),
+        ("offset", ctypes.c_float),
+        ("dtype", ctypes.c_int32),
+    ]
 
 
 def run(x: Tensor, weight_H: Tensor, eps: float, offset: float = 0.0) -> Tensor:
@@ -23,16 +36,6 @@ def run(x: Tensor, weight_H: Tensor, eps: float, offset: float = 0.0) -> Tensor:
         x = x.contiguous()
         rows, inner, row_stride = x.numel() // max(width, 1), 1, width
     out = torch.empty(x.shape, dtype=x.dtype)
-    native.library().quire_rms_norm(
-        native.DTYPES[x.dtype],
-        x.data_ptr(),
-        weight_H.data_ptr(),
-        out.data_ptr(),
-        rows,
-        inner,
-        width,
-        row_stride,
-        eps,
-        offset,
-    )
+    addresses = x.data_ptr(), weight_H.data_ptr(), out.data_ptr()
+    native.call(_RmsNormCall(rows, *addresses, inner, width, row_stride, eps, offset, native.DTYPES[x.dtype]))
     return out

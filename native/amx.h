@@ -1,0 +1,32 @@
+// AMX: the tiles of a thread, and the leave to use them.
+//
+// Eight tiles of 16 rows of 64 bytes. A thread's shapes are its own and other libraries in the process (oneDNN) set
+// theirs, so a kernel calls `use_tiles` at the start of each chunk of work, and never rests on what it left behind.
+#pragma once
+
+#include "vec.h"
+
+namespace quire::QUIRE_NAMESPACE {
+
+constexpr int TILE_ROWS = 16;
+constexpr int TILE_BYTES = 64;  // of a row
+
+struct alignas(64) TileShapes {
+    uint8_t palette = 1;
+    uint8_t start_row = 0;
+    uint8_t reserved[14] = {};
+    uint16_t row_bytes[16] = {};
+    uint8_t rows[16] = {};
+};
+
+// All eight tiles whole. Rows and columns past a matrix's edge are the caller's to pad.
+INLINE void use_tiles() {
+    TileShapes shapes;
+    UNROLL for (int tile = 0; tile < 8; ++tile) {
+        shapes.row_bytes[tile] = TILE_BYTES;
+        shapes.rows[tile] = TILE_ROWS;
+    }
+    _tile_loadconfig(&shapes);
+}
+
+}  // namespace quire::QUIRE_NAMESPACE
