@@ -23,7 +23,7 @@ def reference(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None 
     """(M, K) x (N, K) → (M, N), in the inputs' dtype. The weight is a tensor here; a provider reads its own."""
     assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
     num_rows = x_MK.shape[0]
-    tiles = F.pad(x_MK, (0, 0, 0, -num_rows % ROW_TILE)).split(ROW_TILE)
+    tiles = torch.split(F.pad(x_MK, (0, 0, 0, -num_rows % ROW_TILE)), ROW_TILE)
     return torch.cat([F.linear(tile, weight_NK, bias_N) for tile in tiles])[:num_rows]
 
 
