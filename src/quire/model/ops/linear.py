@@ -1,8 +1,8 @@
 """linear: x @ weight.T + bias, each row in the same bits however many rows there are.
 
-Matrix libraries pick their kernel, and with it the order of additions, by the number of rows. Measured on torch 2.13:
-MKL's float32 gemm has other kernels below 8 rows on AMD and below 16 or 128 on Intel; oneDNN's bfloat16 gemm changes at
-33 rows and again at 272 on a CPU with AMX. So the reference always multiplies the same number of rows.
+Matrix libraries pick their kernel, and with it the order of additions, by the number of rows. Measured on torch
+2.13: MKL's float32 gemm has other kernels below 8 rows on AMD and below 16 or 128 on Intel; oneDNN's bfloat16 gemm
+changes at 33 rows and again at 272 on a CPU with AMX. So the reference always multiplies the same number of rows.
 """
 
 from __future__ import annotations
