@@ -115,6 +115,14 @@ def test_forks_beyond_the_seats_wait_and_still_say_the_same():
         assert tokens(streams["fan", index]) == paper_stream([9] * 10, 0, index, 8)
 
 
+def test_a_request_that_ends_with_its_first_token_leaves_its_prompt_in_the_cache():
+    core, _ = paper_engine(engine_config(block_size=4))
+    core.submit(request("first", [7] * 10, max_tokens=1))
+    drive(core)
+    core.submit(request("again", [7] * 10, max_tokens=1))
+    assert drive(core)["again", 0][-1].num_cached_tokens == 8
+
+
 def test_stop_tokens_end_a_stream_after_min_tokens():
     stream = paper_stream([1, 2, 3], 0, 0, 8)
     core, _ = paper_engine(engine_config())

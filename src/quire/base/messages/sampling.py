@@ -93,10 +93,6 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 _check_integer(name, value, low, high)
         if self.top_p == 0.0:
             raise InvalidValue("top_p must be in (0, 1], got 0.0", field="top_p")
-        if self.repetition_penalty == 0.0:
-            raise InvalidValue(
-                "repetition_penalty must be greater than 0, got 0.0", field="repetition_penalty"
-            )
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
             raise InvalidValue(
                 f"min_tokens must be at most max_tokens ({self.max_tokens}), got {self.min_tokens}",
@@ -128,7 +124,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
 _FLOAT_RANGES: tuple[tuple[str, float | None, float | None], ...] = (
     ("presence_penalty", -2.0, 2.0),
     ("frequency_penalty", -2.0, 2.0),
-    ("repetition_penalty", 0.0, 1000.0),
+    ("repetition_penalty", 0.001, 1000.0),
     ("temperature", 0.0, 1000.0),
     ("top_p", 0.0, 1.0),
     ("min_p", 0.0, 1.0),

@@ -204,9 +204,12 @@ class Scheduler:
 
     def apply(self, plan: StepPlan, result: StepResult) -> list[TokenEvent]:
         """Take in what a step computed; returns the news, one terminal event per ended stream."""
+        broken = {row.sequence_id for row in result.rows if row.error is not None}
         for chunk in plan.chunks:
             sequence = self._by_id[chunk.sequence_id]
             sequence.num_computed = chunk.end
+            if chunk.sequence_id not in broken:  # before the rows: a sequence may end with this very step
+                self.kv.publish(sequence.table, sequence.token_ids, sequence.num_computed)
             if chunk.sequence_id in result.prompt_logprobs:
                 self._collect_prompt_logprobs(sequence, result.prompt_logprobs[chunk.sequence_id])
         forks: dict[int, list[SampledRow]] = {}
@@ -214,11 +217,6 @@ class Scheduler:
             forks.setdefault(row.sequence_id, []).append(row)
         for sequence_id, rows in forks.items():
             self._apply_rows(self._by_id[sequence_id], rows)
-        for chunk in plan.chunks:
-            if sequence_or_none := self._by_id.get(chunk.sequence_id):
-                self.kv.publish(
-                    sequence_or_none.table, sequence_or_none.token_ids, sequence_or_none.num_computed
-                )
         self._num_steps += 1
         self._step_tokens = plan.num_tokens
         return self.take_events()
