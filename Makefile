@@ -5,6 +5,7 @@
 #   make check                                     formatting, lint, types, direction of imports, house rules
 #   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
 #   make native                                    compile the CPU kernels again after a change in native/
+#   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
 #   make docs                                      write the generated reference pages again
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the environment's folder, PIP_FLAGS adds options to pip:
@@ -20,13 +21,16 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench native docs clean
+.PHONY: serve test check bench native fuzz docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
 
 test: $(VENV)/.dev $(NATIVE)
 	$(BIN)/python -m pytest $(ARGS)
+
+fuzz: $(VENV)/.dev $(NATIVE)
+	RUST_BACKTRACE=0 $(BIN)/python -m tests.fuzz $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -14,6 +14,7 @@ from quire.model.checkpoint.headers import read_headers
 from quire.model.families import FAMILIES, Family
 
 DTYPES = ("bfloat16", "float16", "float32")
+MAX_LAYERS = 10_000  # more is damage, and lists as long would be made of it
 
 
 def read_card(
@@ -33,7 +34,7 @@ def read_card(
     _refuse_quantised(keys)
     heads = _first(keys, "num_attention_heads", "n_head")
     hidden = _first(keys, "hidden_size", "n_embd")
-    num_layers = _first(keys, "num_hidden_layers", "n_layer")
+    num_layers = _first(keys, "num_hidden_layers", "n_layer", most=MAX_LAYERS)
     generation = read_generation_config(folder)
     return ModelCard(
         folder=str(folder),
@@ -99,14 +100,16 @@ def _text_config(whole: dict[str, Any]) -> dict[str, Any]:
 
 def _family(config: dict[str, Any], whole: dict[str, Any], path: Path) -> Family:
     model_type = config.get("model_type") or whole.get("model_type")
-    if model_type in FAMILIES:
+    named = whole.get("architectures")
+    architectures = [str(name) for name in named] if isinstance(named, list) else []
+    if str(model_type) in FAMILIES:
         return FAMILIES[str(model_type)]
     if not model_type:
         for family in FAMILIES.values():
-            if set(family.architectures) & set(whole.get("architectures") or []):
+            if set(family.architectures) & set(architectures):
                 return family
     code = " and brings its own code (auto_map), which Quire never runs" if whole.get("auto_map") else ""
-    asked = model_type or (whole.get("architectures") or ["(none given)"])[0]
+    asked = model_type or (architectures or ["(none given)"])[0]
     raise CheckpointError(
         f"{path}: model_type {asked!r} is not supported{code}; supported are {', '.join(sorted(FAMILIES))}."
     )
@@ -122,11 +125,11 @@ def _refuse_quantised(keys: ConfigKeys) -> None:
         )
 
 
-def _first(keys: ConfigKeys, *names: str) -> int:
+def _first(keys: ConfigKeys, *names: str, **bounds: int) -> int:
     """The first of several names for the same number."""
     for name in names:
         if keys.values.get(name) is not None:
-            return keys.whole(name)
+            return keys.whole(name, **bounds)
     return keys.whole(names[0])
 
 

@@ -111,11 +111,11 @@ class ConfigKeys:
         self.source = source
         self._read: set[str] = set()
 
-    def whole(self, key: str, default: Any = _REQUIRED) -> int:
-        """An integer; required when no default is given."""
+    def whole(self, key: str, default: Any = _REQUIRED, *, most: int = 2**31 - 1) -> int:
+        """An integer, `most` at most; required when no default is given."""
         value = self._take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int):
-            self._refuse_type(key, value, "a whole number")
+        if isinstance(value, bool) or not isinstance(value, int) or value > most:
+            self._refuse_type(key, value, f"a whole number up to {most}")
         return int(value)
 
     def number(self, key: str, default: Any = _REQUIRED) -> float:

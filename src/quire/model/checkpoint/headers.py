@@ -158,7 +158,7 @@ def _read_header(file: Path) -> list[TensorEntry]:
 def _entry(file: Path, name: str, facts: Any, start: int) -> TensorEntry:
     try:
         dtype, shape, (begin, end) = facts["dtype"], tuple(facts["shape"]), facts["data_offsets"]
-        counts = all(type(number) is int and number >= 0 for number in (*shape, begin, end))
+        counts = isinstance(dtype, str) and all(type(n) is int and n >= 0 for n in (*shape, begin, end))
     except (KeyError, TypeError, ValueError):
         counts = False
     if not counts:

@@ -29,6 +29,8 @@ def read_json_object(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path} cannot be read: {error}; download the file again") from None
     try:
         value = json.loads(text)
+        if "\\ud" in text.lower():  # half a character has no place in a token
+            json.dumps(value, ensure_ascii=False).encode()
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not valid JSON ({error}); download the file again") from None
     if not isinstance(value, dict):

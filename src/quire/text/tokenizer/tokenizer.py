@@ -51,7 +51,9 @@ class Tokenizer:
 
         try:
             backend = Backend.from_file(str(path))
-        except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001  (the library's panics are no Exception)
             raise CheckpointError(f"{path} is damaged ({error}); download the file again") from None
         return cls(backend, read_special_tokens(folder), read_tokenizer_config(folder))
 
