@@ -12,7 +12,7 @@ from random import Random
 from tests.fuzz.targets import Target
 
 CORPUS = Path(__file__).parent / "corpus"
-MAX_SECONDS = 1.0  # one input
+MAX_SECONDS = 1.0  # of processor time, for one input
 
 
 @dataclass
@@ -51,14 +51,14 @@ class Campaign:
 
     def _try(self, data: bytes) -> None:
         self.num_inputs += 1
-        started_s = time.perf_counter()
+        started_s = time.process_time()
         try:
             self.target.run(data)
         except KeyboardInterrupt:
             raise
         except BaseException as error:  # noqa: BLE001  (whatever comes is the finding, panics of Rust too)
             self._found(_what_and_where(error), data)
-        seconds = time.perf_counter() - started_s
+        seconds = time.process_time() - started_s
         self.slowest_s = max(self.slowest_s, seconds)
         if seconds > MAX_SECONDS:
             self._found("too slow", data)

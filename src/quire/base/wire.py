@@ -79,5 +79,5 @@ class Codec:
     def decode(self, frame: bytes) -> object:
         try:
             return self._decoder.decode(frame)
-        except (msgspec.MsgspecError, UnicodeDecodeError, UserError) as error:
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError, UserError) as error:
             raise EngineFault(f"internal message refused: {error}") from error

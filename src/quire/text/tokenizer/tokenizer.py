@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from quire.base.errors import CheckpointError
+from quire.base.errors import CheckpointError, InvalidValue
 from quire.text.tokenizer.files import read_special_tokens, read_tokenizer_config, token_content
 from quire.text.tokenizer.incremental import IncrementalDetokenizer
 from quire.text.tokenizer.spelling import Spelling
@@ -81,11 +81,15 @@ class Tokenizer:
         """Ids of `text`, with the tokens the model wants around a text (BOS, EOS) if `add_special_tokens`.
 
         `keep_last_tokens` bounds the count: text is dropped from the left, the tokens around it stay. Raises
-        UnicodeError when `text` holds half a surrogate pair.
+        UnicodeError when `text` holds half a surrogate pair, and InvalidValue when the vocabulary has no token for a
+        part of it.
         """
         if not text.isascii():
             text.encode()  # the library would call this a TypeError
-        encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
+        try:
+            encoding = self._backend.encode(text, add_special_tokens=add_special_tokens)
+        except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
+            raise InvalidValue(f"the tokenizer cannot encode this text: {error}", field="prompt") from None
         ids: list[int] = encoding.ids
         if not add_special_tokens:
             return ids if keep_last_tokens is None else ids[-keep_last_tokens:]
