@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from quire.api.startup import prepare_startup
+from quire.api.startup import Startup, prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
@@ -35,7 +35,16 @@ class LLM:
     """
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
-        startup = prepare_startup(Asked.from_keywords({"model": model, **settings}))
+        self._load(prepare_startup(Asked.from_keywords({"model": model, **settings})))
+
+    @classmethod
+    def started(cls, startup: Startup) -> LLM:
+        """The model of a startup that is already resolved."""
+        llm = cls.__new__(cls)
+        llm._load(startup)
+        return llm
+
+    def _load(self, startup: Startup) -> None:
         self.config = startup.resolution.engine
         server = startup.resolution.server
         weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)

@@ -1,4 +1,4 @@
-"""The command line: `quire serve`, `chat`, `complete`, `config`."""
+"""The command line: `quire serve`, `chat`, `complete`, `config`, `doctor`."""
 
 from quire.api.cli.main import main
 

@@ -16,6 +16,7 @@ usage: quire COMMAND [options]
   quire worker              serve as a serverless worker, set up by environment variables
   quire chat                talk to a running server
   quire complete            let a running server continue a text
+  quire doctor              what Quire finds on this machine, and whether a model answers
   quire config show         what the settings come to on this machine, and why
   quire config explain X    one setting: its value, where it came from, what overrides it
   quire config coverage     how many of the documented settings act here
@@ -65,7 +66,14 @@ def _run(words: list[str]) -> int:
 
 
 def _commands() -> dict[str, Callable[[list[str]], int]]:
-    return {"serve": _serve, "worker": _worker, "chat": _chat, "complete": _complete, "config": _config}
+    return {
+        "serve": _serve,
+        "worker": _worker,
+        "chat": _chat,
+        "complete": _complete,
+        "config": _config,
+        "doctor": _doctor,
+    }
 
 
 def _serve(words: list[str]) -> int:
@@ -96,6 +104,12 @@ def _config(words: list[str]) -> int:
     from quire.api.cli.config import config
 
     return config(words)
+
+
+def _doctor(words: list[str]) -> int:
+    from quire.api.cli.doctor import doctor
+
+    return doctor(words)
 
 
 def _wants_stack(words: list[str]) -> bool:
