@@ -5,6 +5,7 @@
 #   make check                                     formatting, lint, types, direction of imports, house rules
 #   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
 #   make native                                    compile the CPU kernels again after a change in native/
+#   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
 #   make docs                                      write the generated reference pages again
 #
@@ -21,13 +22,19 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench native fuzz docs clean
+.PHONY: serve test check bench native sanitize fuzz docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
 
 test: $(VENV)/.dev $(NATIVE)
 	$(BIN)/python -m pytest $(ARGS)
+
+sanitize: $(VENV)/.dev
+	$(BIN)/python native/build.py --sanitize $(NATIVE)
+	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
+	    $(BIN)/python -m pytest -p no:cacheprovider --timeout 1800 tests/model/kernels tests/model/ops $(ARGS); \
+	    status=$$?; rm $(NATIVE); $(BIN)/python native/build.py $(NATIVE); exit $$status
 
 fuzz: $(VENV)/.dev $(NATIVE)
 	RUST_BACKTRACE=0 $(BIN)/python -m tests.fuzz $(ARGS)

@@ -1,4 +1,4 @@
-"""Compiles the native kernels into one shared library: `python native/build.py [OUTPUT]`.
+"""Compiles the native kernels into one shared library: `python native/build.py [--sanitize] [OUTPUT]`.
 
 Needs a C++20 compiler and nothing else; the package's build hook calls `build`, `make native` runs the file. Each
 instruction set is the same source compiled with its own flags into its own namespace; the choice is made at run time.
@@ -43,19 +43,25 @@ _NOT_OURS = ("psabi", "ignored-attributes", "maybe-uninitialized", "uninitialize
 WARNINGS = ["-Wall", "-Wextra", *(f"-Wno-{name}" for name in _NOT_OURS)]
 
 
+# for the library's own tests (`make sanitize`): what reads or writes past its memory or leaves C++ ends the process
+SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
+
+
 class BuildError(Exception):
     """Why there is no library: no compiler, an unsuitable system, or the compiler's first complaint."""
 
 
-def build(output: Path = OUTPUT) -> None:
+def build(output: Path = OUTPUT, *, sanitize: bool = False) -> None:
     """Writes the library to `output`, replacing it whole, unless it is newer than its sources. Raises BuildError."""
-    if output.exists() and output.stat().st_mtime > max(path.stat().st_mtime for path in SOURCE.iterdir()):
+    newest = max(path.stat().st_mtime for path in SOURCE.iterdir())
+    if not sanitize and output.exists() and output.stat().st_mtime > newest:
         return
+    more = SANITIZE if sanitize else []
     if platform.system() != "Linux":
         raise BuildError(f"native kernels are built on Linux, this is {platform.system()}")
     compiler = _compiler()
     with tempfile.TemporaryDirectory() as folder, ThreadPoolExecutor(os.cpu_count()) as pool:
-        jobs = [(name, _flags_of(name), Path(folder) / f"{name}.o") for name in _units()]
+        jobs = [(name, [*_flags_of(name), *more], Path(folder) / f"{name}.o") for name in _units()]
         for done in [pool.submit(_compile, compiler, *job) for job in jobs]:
             done.result()
         library = Path(folder) / output.name
@@ -65,8 +71,7 @@ def build(output: Path = OUTPUT) -> None:
                 *compiler,
                 "-shared",
                 "-pthread",
-                "-static-libgcc",
-                "-static-libstdc++",
+                *(more or ["-static-libgcc", "-static-libstdc++"]),
                 *objects,
                 "-o",
                 str(library),
@@ -120,6 +125,8 @@ def _run(command: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
-        build(Path(sys.argv[1]) if len(sys.argv) > 1 else OUTPUT)
+        words = sys.argv[1:]
+        files = [word for word in words if word != "--sanitize"]
+        build(Path(files[0]) if files else OUTPUT, sanitize="--sanitize" in words)
     except BuildError as error:
         sys.exit(f"native kernels not built: {error}")
