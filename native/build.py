@@ -44,7 +44,13 @@ WARNINGS = ["-Wall", "-Wextra", *(f"-Wno-{name}" for name in _NOT_OURS)]
 
 
 # for the library's own tests (`make sanitize`): what reads or writes past its memory or leaves C++ ends the process
-SANITIZE = ["-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-fno-omit-frame-pointer", "-g", "-O1"]
+SANITIZE = [
+    "-fsanitize=address,undefined",
+    "-fno-sanitize-recover=all",
+    "-fno-omit-frame-pointer",
+    "-g",
+    "-O1",
+]
 
 
 class BuildError(Exception):
