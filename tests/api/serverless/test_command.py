@@ -11,6 +11,7 @@ import urllib.error
 import urllib.request
 
 import pytest
+from tests.api.serverless.given_variables import FORM_DEFAULTS, SEED_DEFAULTS
 from tests.api.serverless.worker_process import WorkerProcess, free_port
 
 from quire.api.cli import main
@@ -145,5 +146,22 @@ def test_a_real_load_balanced_worker_from_loading_to_its_end(tmp_path):
         )  # a client that keeps its connection does not hold it
         idle.close()
         assert running.server_pids() == []
+    finally:
+        running.stop()
+
+
+@pytest.mark.parametrize("given", [SEED_DEFAULTS, FORM_DEFAULTS], ids=["documentation", "form"])
+def test_a_real_worker_starts_with_the_documented_defaults(tmp_path, given):
+    port = free_port()
+    mode = {"WORKER_MODE": "load-balancer", "PORT": str(port), "MODEL_NAME": "quire-folio"}
+    running = WorkerProcess(tmp_path, {**given, **mode}, "--kv-cache-memory-bytes=64M")
+    try:
+        deadline_s = time.monotonic() + 60
+        while get(port, "/ping")[0] != 200:
+            assert running.process.poll() is None and time.monotonic() < deadline_s, running.text()
+            time.sleep(0.05)
+        status, reply = get(port, "/v1/completions", {"prompt": "Once", "max_tokens": 2})
+        assert status == 200, reply
+        assert running.stop(limit_s=15) == 0, running.text()
     finally:
         running.stop()
