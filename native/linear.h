@@ -226,7 +226,12 @@ static void sweep_linear(const LinearCall<bf16>& call, int64_t first, int64_t la
                                up(call.outputs, PANEL), first, last,
                                [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
                                    const Vec sums[VECS] = {load(low), load(high)};
-                                   finish(call, row, panel * PANEL, sums);
+                                   const int64_t n = panel * PANEL;
+                                   if (call.bias || call.out_is_float || n + PANEL > call.outputs)
+                                       return finish(call, row, n, sums);
+                                   bf16* to = static_cast<bf16*>(call.out) + row * call.out_stride + n;
+                                   store(to, sums[0]);
+                                   store(to + WIDTH, sums[1]);
                                });
 }
 #endif

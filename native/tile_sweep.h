@@ -31,7 +31,9 @@ struct Int8Tiles {
 constexpr int64_t STEP_LINE = 128;                         // bytes of one step of a panel
 constexpr int64_t WEIGHT_TILE = TILE_ROWS * STEP_LINE;     // bytes to the next tile along k, in a panel
 constexpr int64_t SUM_TILE = TILE_ROWS * 16;               // sums of a tile
-constexpr int64_t INPUTS_AT_ONCE_BYTES = 1280 << 10;       // of packed rows, in the second cache
+constexpr int64_t INPUTS_AT_ONCE_BYTES = 1024 << 10;       // of packed rows, in the second cache
+constexpr int64_t WEIGHTS_TOGETHER_BYTES = 256 << 10;      // of panels, beside them
+constexpr int64_t BLOCKS_TOGETHER = 4;
 
 // Rows in tile order: (block of 16 rows, tile along k, row, 64 bytes). The last block has `tile_rows` rows, all others
 // 16; only a call of one block has fewer than 16.
@@ -141,11 +143,10 @@ INLINE void multiply_one_block(const PackedRows& x, int64_t block, const char* w
 #undef QUIRE_PRODUCT
 
 // The blocks [from, to) of rows against one panel. finish(row, low, high) is given the sums of a row, float or int32, for
-// outputs 0 .. 15 and 16 .. 31 of the panel. `next` is what will be read after it.
+// outputs 0 .. 15 and 16 .. 31 of the panel.
 template <class P, class F>
-INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* weights, const char* next,
+INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* weights, Ahead ahead,
                         const F& finish) {
-    Ahead ahead{next, up(WEIGHT_TILE / 64, up(to - from, 2))};
     for (int64_t block = from; block < to; block += 2) {
         alignas(64) float sums[4 * SUM_TILE];
         const bool is_pair = block + 2 <= to;
@@ -169,17 +170,31 @@ INLINE int64_t blocks_at_once(const PackedRows& x) {
 
 // A range of units of work: unit = part of the rows * panels + panel, so that a part's inputs stay in the cache.
 // finish(row, panel, low, high) as in sweep_panel.
+//
+// With many rows a few panels are swept together, some rows at a time: results of neighbouring panels are then written
+// while their pages and lines are at hand. Meanwhile the next panels are fetched.
 template <class P, class F>
 INLINE void sweep_units(const PackedRows& x, const char* panels, int64_t panel_bytes, int64_t num_panels, int64_t first,
                         int64_t last, const F& finish) {
     const int64_t at_once = blocks_at_once(x);
+    const int64_t together = x.blocks() <= BLOCKS_TOGETHER ? 1 : most(2, WEIGHTS_TOGETHER_BYTES / panel_bytes);
     use_tiles(TILE_BYTES, static_cast<int>(x.tile_rows));
-    for (int64_t unit = first; unit < last; ++unit) {
+    for (int64_t unit = first; unit < last;) {
         const int64_t part = unit / num_panels, panel = unit % num_panels;
-        const char* weights = panels + panel * panel_bytes;
-        sweep_panel<P>(x, part * at_once, least((part + 1) * at_once, x.blocks()), weights, weights + panel_bytes,
-                       [&](int64_t row, const float* low, const float* high)
-                           INLINE_LAMBDA { finish(row, panel, low, high); });
+        const int64_t count = least(together, least(last - unit, num_panels - panel));
+        const int64_t end = least((part + 1) * at_once, x.blocks());
+        const char* next = panels + (panel + count) * panel_bytes;
+        for (int64_t block = part * at_once; block < end; block += BLOCKS_TOGETHER) {
+            const int64_t to = least(block + BLOCKS_TOGETHER, end);
+            for (int64_t i = panel; i < panel + count; ++i) {
+                Ahead ahead{next, up(WEIGHT_TILE / 64, up(end - part * at_once, 2))};
+                sweep_panel<P>(x, block, to, panels + i * panel_bytes, ahead,
+                               [&](int64_t row, const float* low, const float* high)
+                                   INLINE_LAMBDA { finish(row, i, low, high); });
+                next += up(to - block, 2) * ahead.lines * x.depth * 64;
+            }
+        }
+        unit += count;
     }
 }
 
