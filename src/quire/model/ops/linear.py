@@ -25,7 +25,7 @@ def reference(
     bias_N: Tensor | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(M, K) x (N, K) → (M, N), in the inputs' dtype, or in float32 as `out_dtype`: then never rounded to the inputs'.
+    """(M, K) x (N, K) → (M, N), in the inputs' dtype, or in float32 by `out_dtype`, never rounded to theirs.
     The weight is a tensor here; a provider reads its own."""
     assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
     if out_dtype is not None and out_dtype is not x_MK.dtype:
