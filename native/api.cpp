@@ -78,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 4; }
+EXPORT int32_t quire_version() { return 5; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -132,6 +132,9 @@ EXPORT_OP(rms_norm, QuireRmsNormCall)
 EXPORT_OP(rope, QuireRopeCall)
 EXPORT_OP(activation, QuireActivationCall)
 EXPORT_OP(attention, QuireAttentionCall)
+EXPORT_OP(pointwise, QuirePointwiseCall)
+EXPORT_OP(layer_norm, QuireLayerNormCall)
+EXPORT_OP(angles, QuireAnglesCall)
 
 EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
     const auto bytes = static_cast<size_t>(call->bytes);
@@ -139,5 +142,27 @@ EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
         const int64_t at = call->slots[t] * call->bytes;
         memcpy(call->key_cache + at, call->key + t * call->key_stride_bytes, bytes);
         memcpy(call->value_cache + at, call->value + t * call->value_stride_bytes, bytes);
+    }
+}
+
+EXPORT void quire_embedding(const QuireEmbeddingCall* call) {
+    const auto bytes = static_cast<size_t>(call->bytes);
+    for (int64_t t = 0; t < call->rows; ++t)
+        memcpy(call->out + t * call->bytes, call->table + (call->indices[t] + call->first) * call->bytes, bytes);
+}
+
+EXPORT void quire_compact(const QuireCompactCall* call) {
+    char* out = call->out;
+    for (int64_t t = 0; t < call->rows; ++t)
+        for (int64_t piece = 0; piece < call->pieces; ++piece, out += call->bytes)
+            memcpy(out, call->x + t * call->row_stride_bytes + piece * call->piece_stride_bytes,
+                   static_cast<size_t>(call->bytes));
+}
+
+// Makes kept calls again, in order, for this number of tokens.
+EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t tokens) {
+    for (const QuireRecorded* call = calls; call < calls + count; ++call) {
+        *call->arguments = tokens * call->rows_per_token;
+        call->op(call->arguments);
     }
 }

@@ -1,9 +1,12 @@
 // All kernels for one instruction set. Compiled once per set: QUIRE_LEVEL and QUIRE_NAMESPACE say which.
 #include "activation.h"
+#include "angles.h"
 #include "attention.h"
+#include "layer_norm.h"
 #include "linear.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
+#include "pointwise.h"
 #include "rms_norm.h"
 #include "rope.h"
 
@@ -13,6 +16,7 @@ extern const QuireKernels kernels;
 const QuireKernels kernels = {
     linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
     rms_norm,    rope,             activation, attention,
+    pointwise,   layer_norm,       angles,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

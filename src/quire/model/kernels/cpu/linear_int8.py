@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, RowsCall, check_call, check_index
+from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, RowsCall, check_call
 from quire.model.kernels.prepared import Prepared
 
 K_GROUP = 4  # inputs that lie side by side
@@ -67,7 +67,7 @@ class PackedInt8Weight(Prepared):
         )
 
     def rows(self, index_T: Tensor) -> Tensor:
-        index_T = check_index(index_T, self.shape[0])
+        index_T = native.check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
         dtype = native.DTYPES[self.dtype]
         native.call(_RowsInt8Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
