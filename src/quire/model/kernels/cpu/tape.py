@@ -127,6 +127,11 @@ class _DryPass(TorchDispatchMode):
         super().__init__()
         self._tape = tape
 
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles this; torch would import its compiler, for two seconds, to say so."""
+        return False
+
     def __torch_dispatch__(
         self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
@@ -139,8 +144,8 @@ class _DryPass(TorchDispatchMode):
             raise Unrecordable(f"{func}{_place()} is no call of the native library")
         return handle(*args, **kwargs)
 
-    def _empty(self, shape: list[int], *, dtype: torch.dtype, **rest: Any) -> Tensor:
-        return self._tape.arena.empty(torch.Size(shape), dtype)
+    def _empty(self, shape: list[int], *, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+        return self._tape.arena.empty(torch.Size(shape), dtype or torch.get_default_dtype())
 
     def _clone(self, x: Tensor, *, memory_format: torch.memory_format) -> Tensor:
         """Rows of pieces, each in one piece of memory, put side by side."""
