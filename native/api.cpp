@@ -135,6 +135,7 @@ EXPORT_OP(attention, QuireAttentionCall)
 EXPORT_OP(pointwise, QuirePointwiseCall)
 EXPORT_OP(layer_norm, QuireLayerNormCall)
 EXPORT_OP(angles, QuireAnglesCall)
+EXPORT_OP(first_largest, QuireFirstLargestCall)
 
 EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
     const auto bytes = static_cast<size_t>(call->bytes);

@@ -207,6 +207,17 @@ struct QuireRecorded {
     int64_t rows_per_token;
 };
 
+// x (rows, width) with `row_stride` between rows; the largest of each and the lowest index that has it.
+struct QuireFirstLargestCall {
+    int64_t rows;
+    const void* x;
+    float* values;
+    int64_t* indices;
+    int64_t width;
+    int64_t row_stride;
+    int32_t dtype;
+};
+
 struct QuireKernels {
     void (*linear_pack)(const void* weight, int64_t row_stride, const QuireLinear* to);
     void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
@@ -221,4 +232,5 @@ struct QuireKernels {
     void (*pointwise)(const QuirePointwiseCall*);
     void (*layer_norm)(const QuireLayerNormCall*);
     void (*angles)(const QuireAnglesCall*);
+    void (*first_largest)(const QuireFirstLargestCall*);
 };

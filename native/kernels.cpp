@@ -2,6 +2,7 @@
 #include "activation.h"
 #include "angles.h"
 #include "attention.h"
+#include "first_largest.h"
 #include "layer_norm.h"
 #include "linear.h"
 #include "linear_int8.h"
@@ -16,7 +17,7 @@ extern const QuireKernels kernels;
 const QuireKernels kernels = {
     linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
     rms_norm,    rope,             activation, attention,
-    pointwise,   layer_norm,       angles,
+    pointwise,   layer_norm,       angles,     first_largest,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

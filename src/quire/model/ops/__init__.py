@@ -5,6 +5,7 @@ from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.embedding import embedding
+from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -24,6 +25,7 @@ __all__ = [
     "angles",
     "embedding",
     "explain",
+    "first_largest",
     "kv_write",
     "layer_norm",
     "linear",

@@ -9,6 +9,7 @@ from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.contract import Choice, Op
 from quire.model.ops.embedding import embedding
+from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -35,6 +36,7 @@ OPS: dict[str, Op[..., Any]] = {
         soft_cap,
         kv_write,
         paged_attention,
+        first_largest,
     )
 }
 

@@ -65,7 +65,8 @@ class ModelRunner:
                 requests.append(SampleRequest(chunk.sequence_id, chunk.num_samples, position=chunk.end))
         if not rows:
             return []
-        return self._sampler.sample(self._model.logits(hidden_TH[torch.tensor(rows)]), requests)
+        hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
+        return self._sampler.sample(self._model.logits(hidden_RH), requests)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]

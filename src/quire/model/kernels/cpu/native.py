@@ -33,7 +33,7 @@ _SIGNATURES: dict[str, list[Any]] = {
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows"),
             *("rms_norm", "rope", "activation", "attention", "kv_write"),
-            *("pointwise", "layer_norm", "angles", "embedding", "compact"),
+            *("pointwise", "layer_norm", "angles", "embedding", "compact", "first_largest"),
         )
     },
 }
