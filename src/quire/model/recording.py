@@ -21,7 +21,9 @@ class Recording:
 
     def __init__(self, model: CausalLM, caches: list[LayerKV], capacity: int, backend: str) -> None:
         # any batch of that many tokens does: its contents are the step's when it runs
-        batch = AttentionBatch(list(range(capacity + 1)), [1] * capacity, [[0]] * capacity, _block_size(caches))
+        batch = AttentionBatch(
+            list(range(capacity + 1)), [1] * capacity, [[0]] * capacity, _block_size(caches)
+        )
         token_ids_T, positions_T, slots_T = torch.zeros(3, capacity, dtype=torch.int64)
         self._inputs = token_ids_T, positions_T, slots_T
         self._kept = model, caches  # whose memory the calls read and write

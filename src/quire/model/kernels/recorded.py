@@ -1,4 +1,4 @@
-"""What a backend that can keep a network's calls offers: `kernels/<backend>/tape.py` has a class Tape of this shape."""
+"""What a backend that can keep a network's calls offers: a class Tape like this in `kernels/<backend>/tape.py`."""
 
 from __future__ import annotations
 

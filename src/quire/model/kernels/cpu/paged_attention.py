@@ -63,9 +63,7 @@ class StepBatch:
         """Takes on another batch at its own address, where kept calls read it. Raises ValueError for one that has
         a block past those of a cache that this one was used with."""
         if other.num_blocks > self.cache_blocks:
-            raise ValueError(
-                f"paged_attention: the batch does not fit a cache of {self.cache_blocks} blocks"
-            )
+            raise ValueError(f"paged_attention: the batch does not fit a cache of {self.cache_blocks} blocks")
         self._arrays = other._arrays
         ctypes.pointer(self._struct)[0] = other._struct
 

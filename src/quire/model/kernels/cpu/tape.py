@@ -13,7 +13,7 @@ import math
 import mmap
 import traceback
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -119,12 +119,12 @@ class Arena:
         return ctypes.addressof(ctypes.c_char.from_buffer(self.blocks[-1]))
 
 
-class _DryPass(TorchDispatchMode):
+class _DryPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """What torch may do while a network is recorded: look at tensors differently, ask for memory, and copy into
     contiguous memory, which is kept as a call. Anything that computes is refused."""
 
     def __init__(self, tape: Tape) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._tape = tape
 
     @classmethod
@@ -138,11 +138,11 @@ class _DryPass(TorchDispatchMode):
         kwargs = kwargs or {}
         if func.is_view:
             return func(*args, **kwargs)
-        allowed = {torch.ops.aten.empty.memory_format: self._empty, torch.ops.aten.clone.default: self._clone}
-        handle: Callable[..., Tensor] | None = allowed.get(func)
-        if handle is None:
-            raise Unrecordable(f"{func}{_place()} is no call of the native library")
-        return handle(*args, **kwargs)
+        if func is torch.ops.aten.empty.memory_format:
+            return self._empty(*args, **kwargs)
+        if func is torch.ops.aten.clone.default:
+            return self._clone(*args, **kwargs)
+        raise Unrecordable(f"{func}{_place()} is no call of the native library")
 
     def _empty(self, shape: list[int], *, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
         return self._tape.arena.empty(torch.Size(shape), dtype or torch.get_default_dtype())
