@@ -13,6 +13,7 @@ import math
 import mmap
 import traceback
 import weakref
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -99,23 +100,23 @@ class Tape:
 
 
 class Arena:
-    """Memory for the tensors of a dry pass: a block is free again when its tensor has died. Blocks of one size are
-    kept together, which suits layers that are alike; pages nobody writes to are never committed."""
+    """Memory for the tensors of a dry pass: a block is free again when its tensor has died, and the smallest that is
+    large enough is taken next. Pages nobody writes to are never committed."""
 
     def __init__(self) -> None:
         self.blocks: list[mmap.mmap] = []
-        self._free: dict[int, list[int]] = {}  # addresses by size
+        self._free: list[tuple[int, int]] = []  # (bytes, address), rising
 
     def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
         num_bytes = math.prod(shape) * dtype.itemsize
-        free = self._free.setdefault(num_bytes, [])
-        address = free.pop() if free else self._new_block(num_bytes)
-        memory = (ctypes.c_char * num_bytes).from_address(address)
-        weakref.finalize(memory, free.append, address).atexit = False
+        place = bisect_left(self._free, (num_bytes, 0))
+        block = self._free.pop(place) if place < len(self._free) else (num_bytes, self._new_block(num_bytes))
+        memory = (ctypes.c_char * num_bytes).from_address(block[1])
+        weakref.finalize(memory, insort, self._free, block).atexit = False
         return torch.frombuffer(memory, dtype=dtype).view(shape)
 
     def _new_block(self, num_bytes: int) -> int:
-        self.blocks.append(mmap.mmap(-1, num_bytes))
+        self.blocks.append(mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
         return ctypes.addressof(ctypes.c_char.from_buffer(self.blocks[-1]))
 
 
