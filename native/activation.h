@@ -1,4 +1,4 @@
-// activation: silu, gelu (tanh form) or relu of each number; gated, the first half of a row passes it and is
+// activation: silu, gelu (either form) or relu of each number; gated, the first half of a row passes it and is
 // multiplied by the second half. Float32 inside; the activated number is rounded to the type before the product.
 #pragma once
 
@@ -12,6 +12,17 @@ INLINE Vec activate(Vec x) {
     Vec zero = splat(0.0f), one = splat(1.0f);
     if constexpr (KIND == QUIRE_RELU) return max(zero, x);  // the second operand for NaN
     if constexpr (KIND == QUIRE_SILU) return div(x, add(one, exp(sub(zero, x))));
+    if constexpr (KIND == QUIRE_GELU_ERF) {
+        // x · Φ(x) = max(x, 0) - |x| · (1 - Φ(|x|)); the tail is Abramowitz and Stegun's 7.1.26, to 1e-7
+        Vec size = max(sub(zero, x), x), z = mul(size, splat(0.70710678f));
+        Vec t = div(one, fma(z, splat(0.3275911f), one));
+        Vec p = fma(t, splat(1.061405429f), splat(-1.453152027f));
+        p = fma(p, t, splat(1.421413741f));
+        p = fma(p, t, splat(-0.284496736f));
+        p = mul(fma(p, t, splat(0.254829592f)), t);
+        Vec tail = mul(mul(splat(0.5f), p), exp(sub(zero, mul(z, z))));
+        return sub(max(zero, x), mul(size, tail));
+    }
     Vec cubic = mul(mul(x, x), x);
     Vec inner = mul(splat(0.7978845608f), fma(splat(0.044715f), cubic, x));
     return mul(mul(splat(0.5f), x), add(one, tanh(inner)));
@@ -51,6 +62,7 @@ static void activation(const QuireActivationCall* call) {
         using T = decltype(type);
         if (call->kind == QUIRE_SILU) activation_rows<T, QUIRE_SILU>(*call);
         else if (call->kind == QUIRE_GELU_TANH) activation_rows<T, QUIRE_GELU_TANH>(*call);
+        else if (call->kind == QUIRE_GELU_ERF) activation_rows<T, QUIRE_GELU_ERF>(*call);
         else activation_rows<T, QUIRE_RELU>(*call);
     });
 }

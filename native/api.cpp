@@ -134,6 +134,10 @@ EXPORT_OP(rms_norm, QuireRmsNormCall)
 EXPORT_OP(rope, QuireRopeCall)
 EXPORT_OP(activation, QuireActivationCall)
 EXPORT_OP(attention, QuireAttentionCall)
+EXPORT_OP(pointwise, QuirePointwiseCall)
+EXPORT_OP(layer_norm, QuireLayerNormCall)
+EXPORT_OP(angles, QuireAnglesCall)
+EXPORT_OP(first_largest, QuireFirstLargestCall)
 
 EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
     const auto bytes = static_cast<size_t>(call->bytes);
@@ -141,5 +145,27 @@ EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
         const int64_t at = call->slots[t] * call->bytes;
         memcpy(call->key_cache + at, call->key + t * call->key_stride_bytes, bytes);
         memcpy(call->value_cache + at, call->value + t * call->value_stride_bytes, bytes);
+    }
+}
+
+EXPORT void quire_embedding(const QuireEmbeddingCall* call) {
+    const auto bytes = static_cast<size_t>(call->bytes);
+    for (int64_t t = 0; t < call->rows; ++t)
+        memcpy(call->out + t * call->bytes, call->table + (call->indices[t] + call->first) * call->bytes, bytes);
+}
+
+EXPORT void quire_compact(const QuireCompactCall* call) {
+    char* out = call->out;
+    for (int64_t t = 0; t < call->rows; ++t)
+        for (int64_t piece = 0; piece < call->pieces; ++piece, out += call->bytes)
+            memcpy(out, call->x + t * call->row_stride_bytes + piece * call->piece_stride_bytes,
+                   static_cast<size_t>(call->bytes));
+}
+
+// Makes kept calls again, in order, for this number of tokens.
+EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t tokens) {
+    for (const QuireRecorded* call = calls; call < calls + count; ++call) {
+        *call->arguments = tokens * call->rows_per_token;
+        call->op(call->arguments);
     }
 }

@@ -38,7 +38,9 @@ struct QuireBatch {
     int64_t block_size;
 };
 
-enum QuireActivation : int32_t { QUIRE_SILU = 0, QUIRE_GELU_TANH = 1, QUIRE_RELU = 2 };
+enum QuireActivation : int32_t { QUIRE_SILU = 0, QUIRE_GELU_TANH = 1, QUIRE_RELU = 2, QUIRE_GELU_ERF = 3 };
+
+enum QuirePointwise : int32_t { QUIRE_ADD = 0, QUIRE_SCALE = 1, QUIRE_SOFT_CAP = 2 };
 
 // x (rows, inputs) with `x_stride` between rows, bias (outputs) or null, out (rows, outputs) contiguous.
 struct QuireLinearCall {
@@ -156,6 +158,81 @@ struct QuireAttentionCall {
     int32_t cache_dtype;
 };
 
+// x (rows, width) contiguous, y the same or null, out contiguous: x + y, x · number or number · tanh(x / number).
+struct QuirePointwiseCall {
+    int64_t rows;
+    const void* x;
+    const void* y;
+    void* out;
+    int64_t width;
+    float number;
+    int32_t kind;
+    int32_t dtype;
+};
+
+// x (rows, width) contiguous, weight (width), bias (width) or null, out contiguous.
+struct QuireLayerNormCall {
+    int64_t rows;
+    const void* x;
+    const void* weight;
+    const void* bias;
+    void* out;
+    int64_t width;
+    float eps;
+    int32_t dtype;
+};
+
+// Cosines and sines of position · frequency, times `magnitude`; both (rows, half) contiguous.
+struct QuireAnglesCall {
+    int64_t rows;
+    const int64_t* positions;
+    const float* frequencies;
+    void* cos;
+    void* sin;
+    int64_t half;
+    float magnitude;
+    int32_t dtype;
+};
+
+// Rows of `bytes` bytes of a plain table, by index; out contiguous.
+struct QuireEmbeddingCall {
+    int64_t rows;
+    const char* table;
+    const int64_t* indices;
+    char* out;
+    int64_t bytes;
+    int64_t first;  // added to each index
+};
+
+// Each row has `pieces` pieces of `bytes` bytes, `piece_stride_bytes` apart; out has them one after the other.
+struct QuireCompactCall {
+    int64_t rows;
+    const char* x;
+    char* out;
+    int64_t pieces;
+    int64_t bytes;
+    int64_t row_stride_bytes;
+    int64_t piece_stride_bytes;
+};
+
+// One call that was kept: an op, its arguments (which begin with `rows`), and how many rows they have per token.
+struct QuireRecorded {
+    void (*op)(const void* arguments);
+    int64_t* arguments;
+    int64_t rows_per_token;
+};
+
+// x (rows, width) with `row_stride` between rows; the largest of each and the lowest index that has it.
+struct QuireFirstLargestCall {
+    int64_t rows;
+    const void* x;
+    float* values;
+    int64_t* indices;
+    int64_t width;
+    int64_t row_stride;
+    int32_t dtype;
+};
+
 struct QuireKernels {
     void (*linear_pack)(const void* weight, int64_t row_stride, const QuireLinear* to);
     void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
@@ -169,4 +246,8 @@ struct QuireKernels {
     void (*rope)(const QuireRopeCall*);
     void (*activation)(const QuireActivationCall*);
     void (*attention)(const QuireAttentionCall*);
+    void (*pointwise)(const QuirePointwiseCall*);
+    void (*layer_norm)(const QuireLayerNormCall*);
+    void (*angles)(const QuireAnglesCall*);
+    void (*first_largest)(const QuireFirstLargestCall*);
 };

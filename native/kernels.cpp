@@ -1,10 +1,14 @@
 // All kernels for one instruction set. Compiled once per set: QUIRE_LEVEL and QUIRE_NAMESPACE say which.
 #include "activation.h"
+#include "angles.h"
 #include "attention.h"
+#include "first_largest.h"
+#include "layer_norm.h"
 #include "linear.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
 #include "linear_top.h"
+#include "pointwise.h"
 #include "rms_norm.h"
 #include "rope.h"
 
@@ -12,8 +16,22 @@ namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
 const QuireKernels kernels = {
-    linear_pack, linear_int8_pack, linear,   linear_rows, linear_int8, linear_int8_rows,
-    linear_top,  linear_int8_top,  rms_norm, rope,        activation,  attention,
+    .linear_pack = linear_pack,
+    .linear_int8_pack = linear_int8_pack,
+    .linear = linear,
+    .linear_rows = linear_rows,
+    .linear_int8 = linear_int8,
+    .linear_int8_rows = linear_int8_rows,
+    .linear_top = linear_top,
+    .linear_int8_top = linear_int8_top,
+    .rms_norm = rms_norm,
+    .rope = rope,
+    .activation = activation,
+    .attention = attention,
+    .pointwise = pointwise,
+    .layer_norm = layer_norm,
+    .angles = angles,
+    .first_largest = first_largest,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

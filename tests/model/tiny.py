@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +135,7 @@ class Driver:
         self, network: CausalLM, dtype: torch.dtype, *, num_blocks: int = 128, seed: int = 0
     ) -> None:
         self.network = network
+        self.forward: Callable[[StepInput], Tensor] = network
         self.random = random.Random(seed)
         self.free = list(range(num_blocks))
         self.random.shuffle(self.free)
@@ -185,7 +187,7 @@ class Driver:
             caches=self.caches,
         )
         with torch.no_grad():
-            return self.network.logits(self.network(step)).split(sizes)
+            return self.network.logits(self.forward(step)).split(sizes)
 
 
 def load_tiny(folder: Path, *, dtype: Any = "float32", max_model_len: int = 0) -> CausalLM:

@@ -80,9 +80,8 @@ def test_explain_names_the_instruction_set() -> None:
     except native.NativeLibraryMissing as missing:
         pytest.skip(str(missing))
     choices = {choice.op: choice for choice in explain()}
-    assert choices["layer_norm"].refusals == ("cpu: has no layer_norm",)
     if name != "scalar":
-        assert (choices["linear"].provider, choices["linear"].variant) == ("cpu", name)
+        assert {(choice.provider, choice.variant) for choice in choices.values()} == {("cpu", name)}
 
 
 def test_several_callers_share_the_workers(two_threads: None) -> None:

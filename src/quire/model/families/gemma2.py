@@ -118,8 +118,8 @@ class Gemma2Block(Layer):
         self.after_mlp = RMSNorm(shape.hidden, shape.eps, offset=1.0)
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
-        x_TD = x_TD + self.after_attention(self.attention(self.before_attention(x_TD), angles, step))
-        return x_TD + self.after_mlp(self.mlp(self.before_mlp(x_TD)))
+        x_TD = ops.add(x_TD, self.after_attention(self.attention(self.before_attention(x_TD), angles, step)))
+        return ops.add(x_TD, self.after_mlp(self.mlp(self.before_mlp(x_TD))))
 
 
 class Gemma2(CausalLM):
@@ -142,7 +142,7 @@ class Gemma2(CausalLM):
 
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
-        x_TD = x_TD * x_TD.new_tensor(self.shape.hidden**0.5)  # rounded to the dtype first, as in training
+        x_TD = ops.scale(x_TD, self.shape.hidden**0.5)
         angles = self.rotary(step.positions_T, x_TD.dtype)
         for block in self.blocks:
             x_TD = block(x_TD, angles, step)

@@ -134,8 +134,8 @@ class Gemma3Block(Layer):
         self.after_mlp = RMSNorm(shape.hidden, shape.eps, offset=1.0)
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
-        x_TD = x_TD + self.after_attention(self.attention(self.before_attention(x_TD), angles, step))
-        return x_TD + self.after_mlp(self.mlp(self.before_mlp(x_TD)))
+        x_TD = ops.add(x_TD, self.after_attention(self.attention(self.before_attention(x_TD), angles, step)))
+        return ops.add(x_TD, self.after_mlp(self.mlp(self.before_mlp(x_TD))))
 
 
 class Gemma3(CausalLM):
@@ -155,7 +155,7 @@ class Gemma3(CausalLM):
 
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.embedding(step.token_ids_T)
-        x_TD = x_TD * x_TD.new_tensor(self.shape.hidden**0.5)  # rounded to the dtype first, as in training
+        x_TD = ops.scale(x_TD, self.shape.hidden**0.5)
         far, near = (
             self.global_rotary(step.positions_T, x_TD.dtype),
             self.local_rotary(step.positions_T, x_TD.dtype),

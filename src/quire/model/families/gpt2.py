@@ -92,8 +92,8 @@ class GPT2Block(Layer):
         self.mlp = GPT2MLP(shape)
 
     def forward(self, x_TD: Tensor, step: StepInput) -> Tensor:
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), step)
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+        x_TD = ops.add(x_TD, self.attention(self.attention_norm(x_TD), step))
+        return ops.add(x_TD, self.mlp(self.mlp_norm(x_TD)))
 
 
 class GPT2(CausalLM):
@@ -115,7 +115,7 @@ class GPT2(CausalLM):
         self.cache_shapes = [LayerCache(shape.heads, shape.head_dim)] * shape.layers
 
     def forward(self, step: StepInput) -> Tensor:
-        x_TD = self.embedding(step.token_ids_T) + self.positions(step.positions_T)
+        x_TD = ops.add(self.embedding(step.token_ids_T), self.positions(step.positions_T))
         for block in self.blocks:
             x_TD = block(x_TD, step)
         return self.norm(x_TD)

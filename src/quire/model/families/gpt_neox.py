@@ -111,9 +111,9 @@ class GPTNeoXBlock(Layer):
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
         attended = self.attention(self.attention_norm(x_TD), angles, step)
         if self.parallel:
-            return self.mlp(self.mlp_norm(x_TD)) + attended + x_TD
-        x_TD = x_TD + attended
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+            return ops.add(ops.add(self.mlp(self.mlp_norm(x_TD)), attended), x_TD)
+        x_TD = ops.add(x_TD, attended)
+        return ops.add(x_TD, self.mlp(self.mlp_norm(x_TD)))
 
 
 class GPTNeoX(CausalLM):

@@ -104,8 +104,8 @@ class MistralBlock(Layer):
         self.mlp = MistralMLP(shape)
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), angles, step)
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+        x_TD = ops.add(x_TD, self.attention(self.attention_norm(x_TD), angles, step))
+        return ops.add(x_TD, self.mlp(self.mlp_norm(x_TD)))
 
 
 class Mistral(CausalLM):

@@ -100,10 +100,10 @@ class OPTBlock(Layer):
 
     def forward(self, x_TD: Tensor, step: StepInput) -> Tensor:
         if self.norm_first:
-            x_TD = x_TD + self.attention(self.attention_norm(x_TD), step)
-            return x_TD + self.mlp(self.mlp_norm(x_TD))
-        x_TD = self.attention_norm(x_TD + self.attention(x_TD, step))
-        return self.mlp_norm(x_TD + self.mlp(x_TD))
+            x_TD = ops.add(x_TD, self.attention(self.attention_norm(x_TD), step))
+            return ops.add(x_TD, self.mlp(self.mlp_norm(x_TD)))
+        x_TD = self.attention_norm(ops.add(x_TD, self.attention(x_TD, step)))
+        return self.mlp_norm(ops.add(x_TD, self.mlp(x_TD)))
 
 
 class OPT(CausalLM):
@@ -118,7 +118,7 @@ class OPT(CausalLM):
         narrow = shape.embedding != shape.hidden
         self.embedding = Embedding(shape.vocab, shape.embedding)
         self.project_in = Linear(shape.embedding, shape.hidden) if narrow else nn.Identity()
-        self.positions = Embedding(shape.positions + POSITION_OFFSET, shape.hidden)
+        self.positions = Embedding(shape.positions + POSITION_OFFSET, shape.hidden, first=POSITION_OFFSET)
         self.blocks = nn.ModuleList(OPTBlock(shape, layer) for layer in range(shape.layers))
         self.norm = LayerNorm(shape.hidden, NORM_EPS) if shape.final_norm else nn.Identity()
         self.project_out = Linear(shape.hidden, shape.embedding) if narrow else nn.Identity()
@@ -129,7 +129,7 @@ class OPT(CausalLM):
 
     def forward(self, step: StepInput) -> Tensor:
         x_TD = self.project_in(self.embedding(step.token_ids_T))
-        x_TD = x_TD + self.positions(step.positions_T + POSITION_OFFSET)
+        x_TD = ops.add(x_TD, self.positions(step.positions_T))
         for block in self.blocks:
             x_TD = block(x_TD, step)
         return self.norm(x_TD)

@@ -119,8 +119,8 @@ class Qwen3Block(Layer):
         self.mlp = Qwen3MLP(shape)
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
-        x_TD = x_TD + self.attention(self.attention_norm(x_TD), angles, step)
-        return x_TD + self.mlp(self.mlp_norm(x_TD))
+        x_TD = ops.add(x_TD, self.attention(self.attention_norm(x_TD), angles, step))
+        return ops.add(x_TD, self.mlp(self.mlp_norm(x_TD)))
 
 
 class Qwen3(CausalLM):

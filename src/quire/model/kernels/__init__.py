@@ -2,9 +2,10 @@
 
 from quire.model.kernels.cpu.native import configure
 from quire.model.kernels.prepared import Prepared
+from quire.model.kernels.recorded import Tape, Unrecordable
 
 BACKENDS: tuple[str, ...] = (
     "cpu",
 )  # in order of preference; the torch reference of each op comes last, always
 
-__all__ = ["BACKENDS", "Prepared", "configure"]
+__all__ = ["BACKENDS", "Prepared", "Tape", "Unrecordable", "configure"]

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from quire.model import ops
@@ -48,10 +47,12 @@ class Linear(Layer):
 
 
 class Embedding(Layer):
-    """Rows of a table (num_rows, width), picked by index. `as_head` uses the table as output projection."""
+    """Rows of a table (num_rows, width), picked by index counted from row `first`. `as_head` uses the table as output
+    projection."""
 
-    def __init__(self, num_rows: int, width: int) -> None:
+    def __init__(self, num_rows: int, width: int, *, first: int = 0) -> None:
         super().__init__()
+        self.first = first
         self.weight: Tensor | Prepared = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
         self.scheme = ""
         self._is_head = False
@@ -59,11 +60,12 @@ class Embedding(Layer):
     def forward(self, index_T: Tensor) -> Tensor:
         if isinstance(self.weight, Prepared):
             return self.weight.rows(index_T)
-        return F.embedding(index_T, self.weight)
+        return ops.embedding(self.weight, index_T, self.first)
 
     @property
     def as_head(self) -> Callable[..., Tensor]:
         """The projection on the table's rows. A table that was asked for it is prepared for it."""
+        assert not self.first, "the head has all rows"
         self._is_head = True
         return self._project
 

@@ -57,11 +57,7 @@ class Rotary:
 
     def __call__(self, positions_T: Tensor, dtype: torch.dtype) -> Angles:
         """Computed in float32, handed out in `dtype`, that of the heads to be turned."""
-        angles_TR = positions_T.unsqueeze(-1).float() * self.frequencies_R
-        cos, sin = angles_TR.cos(), angles_TR.sin()
-        if self.magnitude != 1.0:
-            cos, sin = cos * self.magnitude, sin * self.magnitude
-        return Angles(cos.to(dtype), sin.to(dtype))
+        return Angles(*ops.angles(positions_T, self.frequencies_R, self.magnitude, dtype))
 
 
 def rope_kind(rope: dict[str, Any]) -> str:

@@ -1,7 +1,11 @@
 """Ops: each a contract (signature, torch reference, inputs, tolerances) that a backend may provide faster."""
 
 from quire.model.ops.activation import activation
+from quire.model.ops.add import add
+from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
+from quire.model.ops.embedding import embedding
+from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -9,6 +13,7 @@ from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
+from quire.model.ops.scale import scale
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.table import OPS, explain
 from quire.model.ops.top_logits import top_logits
@@ -17,7 +22,11 @@ __all__ = [
     "OPS",
     "AttentionBatch",
     "activation",
+    "add",
+    "angles",
+    "embedding",
     "explain",
+    "first_largest",
     "kv_write",
     "layer_norm",
     "linear",
@@ -25,6 +34,7 @@ __all__ = [
     "paged_attention",
     "rms_norm",
     "rope",
+    "scale",
     "soft_cap",
     "top_logits",
 ]

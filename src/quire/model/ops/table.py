@@ -5,7 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from quire.model.ops.activation import activation
+from quire.model.ops.add import add
+from quire.model.ops.angles import angles
 from quire.model.ops.contract import Choice, Op
+from quire.model.ops.embedding import embedding
+from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -13,22 +17,28 @@ from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
+from quire.model.ops.scale import scale
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.top_logits import top_logits
 
 OPS: dict[str, Op[..., Any]] = {
     op.name: op
     for op in (
+        embedding,
+        scale,
+        add,
         linear,
         linear_int8,
         top_logits,
         rms_norm,
         layer_norm,
+        angles,
         rope,
         activation,
         soft_cap,
         kv_write,
         paged_attention,
+        first_largest,
     )
 }
 

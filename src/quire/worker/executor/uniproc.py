@@ -40,8 +40,9 @@ class UniprocExecutor:
         return self._runner.run(plan)
 
     def providers(self) -> list[str]:
-        """One line per op: who runs it and why."""
-        return [
+        """One line per op, who runs it and why, and one for the whole forward pass."""
+        lines = [
             f"{choice.op}: {'; '.join((f'{choice.provider} {choice.variant}'.strip(), *choice.refusals))}"
             for choice in explain()
         ]
+        return [*lines, f"forward: {self._runner.forward_explained}"]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 
 import torch
 from torch import Tensor
@@ -10,7 +10,9 @@ from torch import Tensor
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
-from quire.model.layers import CausalLM, LayerKV
+from quire.model.kernels import Unrecordable
+from quire.model.layers import CausalLM, LayerKV, StepInput
+from quire.model.recording import record
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
 from quire.worker.sampling import Sampler, SampleRequest
@@ -19,11 +21,20 @@ PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at
 
 
 class ModelRunner:
-    """Holds what outlives a step: the model, the caches and the sampler's sequences."""
+    """Holds what outlives a step: the model, the caches and the sampler's sequences. `forward_explained` says how a
+    step's forward pass runs, and why."""
 
     def __init__(self, config: EngineConfig, model: CausalLM, caches: list[LayerKV]) -> None:
         self._model = model
         self._caches = caches
+        self._forward: Callable[[StepInput], Tensor] = model
+        try:
+            recording = record(model, caches, config.scheduler.max_num_batched_tokens)
+        except Unrecordable as reason:
+            self.forward_explained = f"as written, one call per op: {reason}"
+        else:
+            self._forward = recording
+            self.forward_explained = f"recorded, {len(recording)} native calls in one"
         self._block_size = config.cache.block_size
         self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs)
 
@@ -37,7 +48,7 @@ class ModelRunner:
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
         step = build_step_input(plan.chunks, self._caches, self._block_size)
-        hidden_TH = self._model(step)
+        hidden_TH = self._forward(step)
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
@@ -54,7 +65,8 @@ class ModelRunner:
                 requests.append(SampleRequest(chunk.sequence_id, chunk.num_samples, position=chunk.end))
         if not rows:
             return []
-        return self._sampler.sample(self._model.logits(hidden_TH[torch.tensor(rows)]), requests)
+        hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
+        return self._sampler.sample(self._model.logits(hidden_RH), requests)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor
 
 from quire.base.messages import PositionLogprobs
-from quire.worker.sampling.ordering import first_largest, leading
+from quire.model import ops
+from quire.worker.sampling.ordering import leading
 from quire.worker.sampling.weights import ONE, whole_weights
 
 
@@ -61,7 +62,7 @@ def _rank(value: float, leading_values: list[float], row_V: Tensor) -> int:
 
 def _log_normalisers(values_rV: Tensor) -> list[float]:
     """log(sum of exp(logit)) of each row, in float64."""
-    maxima_r, _ = first_largest(values_rV)
+    maxima_r, _ = ops.first_largest(values_rV)
     totals = whole_weights(values_rV - maxima_r[:, None]).sum(dim=1)
     pairs = zip(maxima_r.tolist(), totals.tolist(), strict=True)
     return [maximum + math.log(total / ONE) for maximum, total in pairs]

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from quire.base.errors import EngineFault, InvalidValue, QuireError
 from quire.base.messages import PositionLogprobs, SampledRow, SequenceStart
+from quire.model import ops
 from quire.worker.sampling.logprobs import position_logprobs
-from quire.worker.sampling.ordering import first_largest
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
@@ -74,7 +74,7 @@ class Sampler:
         if not requests:
             return []
         logits_RV = logits_RV.float().contiguous()
-        maxima_R, best_R = first_largest(logits_RV)
+        maxima_R, best_R = ops.first_largest(logits_RV)
         peaks = zip(maxima_R.tolist(), best_R.tolist(), strict=True)
         rows: list[Row] = []
         results: list[list[SampledRow]] = [[] for _ in requests]
@@ -110,7 +110,7 @@ class Sampler:
         rows_at_once = _rows_at_once(logits_RV)
         for begin in range(0, len(token_ids), rows_at_once):
             part_rV = logits_RV[begin : begin + rows_at_once]
-            for maximum in first_largest(part_rV)[0].tolist():
+            for maximum in ops.first_largest(part_rV)[0].tolist():
                 if not math.isfinite(maximum):
                     raise EngineFault(f"the model's logits {_describe_maximum(maximum)} within the prompt")
             chosen = [[token_id] for token_id in token_ids[begin : begin + rows_at_once]]
@@ -201,7 +201,7 @@ def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
     for row, row_V in zip(rows, changed_rV, strict=True):
         for step in row.steps:
             step.apply(row_V, row.state.output_ids)
-    maxima_r, best_r = first_largest(changed_rV)
+    maxima_r, best_r = ops.first_largest(changed_rV)
     for row, maximum, best in zip(rows, maxima_r.tolist(), best_r.tolist(), strict=True):
         row.maximum, row.best = maximum, best
         if not math.isfinite(maximum):

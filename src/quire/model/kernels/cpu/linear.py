@@ -71,20 +71,11 @@ class PackedWeight(Prepared):
         )
 
     def rows(self, index_T: Tensor) -> Tensor:
-        index_T = check_index(index_T, self.shape[0])
+        index_T = native.check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
         dtype = native.DTYPES[self.dtype]
         native.call(RowsCall(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
         return out
-
-
-def check_index(index_T: Tensor, num_rows: int) -> Tensor:
-    """The index, contiguous. Raises TypeError or IndexError for one that does not pick rows of the table."""
-    if index_T.dtype is not torch.int64 or index_T.dim() != 1:
-        raise TypeError(f"rows are picked by a vector of int64, not {index_T.dtype} {tuple(index_T.shape)}")
-    if len(index_T) and not 0 <= int(index_T.min()) <= int(index_T.max()) < num_rows:
-        raise IndexError(f"row index out of the table's {num_rows} rows")
-    return index_T.contiguous()
 
 
 def check_call(x_MK: Tensor, weight: Prepared, bias_N: Tensor | None) -> tuple[Tensor, int | None]:

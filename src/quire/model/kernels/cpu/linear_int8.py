@@ -12,7 +12,6 @@ from quire.model.kernels.cpu.linear import (
     PANEL_OUTPUTS,
     RowsCall,
     check_call,
-    check_index,
     new_result,
     panel_steps,
 )
@@ -75,7 +74,7 @@ class PackedInt8Weight(Prepared):
         )
 
     def rows(self, index_T: Tensor) -> Tensor:
-        index_T = check_index(index_T, self.shape[0])
+        index_T = native.check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
         dtype = native.DTYPES[self.dtype]
         native.call(_RowsInt8Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))

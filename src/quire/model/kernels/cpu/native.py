@@ -6,12 +6,15 @@ Functions take addresses and counts without looking; providers check types and s
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterator
+from contextlib import contextmanager
 from ctypes import c_char_p, c_int32, c_int64, c_void_p
 from functools import cache
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 
 import torch
+from torch import Tensor
 
 from quire.base.errors import ConfigError
 
@@ -22,6 +25,7 @@ DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
     "quire_choose": [c_char_p],
+    "quire_replay": [c_void_p, c_int64, c_int64],
     "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
     "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
     **{
@@ -29,11 +33,13 @@ _SIGNATURES: dict[str, list[Any]] = {
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows", "linear_top", "linear_int8_top"),
             *("rms_norm", "rope", "activation", "attention", "kv_write"),
+            *("pointwise", "layer_norm", "angles", "embedding", "compact", "first_largest"),
         )
     },
 }
 
 
+_keeper: Keeper | None = None
 _asked = "auto"  # the instruction set `configure` was last given
 
 
@@ -49,9 +55,54 @@ class Call(ctypes.Structure):
     op: ClassVar[str]  # without the library's prefix
 
 
+class Keeper(Protocol):
+    """Takes calls instead of the library, to make them later and perhaps often."""
+
+    def keep(self, arguments: Call) -> None: ...
+
+    def expect_below(self, index_T: Tensor, num_rows: int) -> None: ...
+
+
+@contextmanager
+def kept_by(keeper: Keeper) -> Iterator[None]:
+    """Within the block calls are not made but given to `keeper`."""
+    global _keeper
+    _keeper = keeper
+    try:
+        yield
+    finally:
+        _keeper = None
+
+
 def call(arguments: Call) -> None:
     """Runs an op of the library. What the addresses point to must live until then."""
+    if _keeper is not None:
+        _keeper.keep(arguments)
+        return
     getattr(library(), f"quire_{arguments.op}")(ctypes.addressof(arguments))
+
+
+def address_of(op: str) -> int:
+    """Of the function that runs an op of the library."""
+    address = ctypes.cast(getattr(library(), f"quire_{op}"), c_void_p).value
+    assert address is not None
+    return address
+
+
+def check_index(index_T: Tensor, num_rows: int) -> Tensor:
+    """The index, contiguous. Raises TypeError or IndexError for one that does not pick rows of a table."""
+    if index_T.dtype is not torch.int64 or index_T.dim() != 1:
+        raise TypeError(f"rows are picked by a vector of int64, not {index_T.dtype} {tuple(index_T.shape)}")
+    if _keeper is None:
+        check_bounds(index_T, num_rows)
+    else:
+        _keeper.expect_below(index_T, num_rows)
+    return index_T.contiguous()
+
+
+def check_bounds(index_T: Tensor, num_rows: int) -> None:
+    if len(index_T) and not 0 <= int(index_T.min()) <= int(index_T.max()) < num_rows:
+        raise IndexError(f"row index out of the table's {num_rows} rows")
 
 
 @cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import sys
 from itertools import accumulate, chain
 
 import numpy as np
@@ -55,7 +56,16 @@ class StepBatch:
         self._struct = _Batch(*pointers, len(lengths), batch.block_size)
         self.address = ctypes.addressof(self._struct)
         self.num_tokens = batch.query_starts[-1]
+        self.cache_blocks = sys.maxsize  # of the smallest cache it was used with
         self._check(batch, lengths)
+
+    def become(self, other: StepBatch) -> None:
+        """Takes on another batch at its own address, where kept calls read it. Raises ValueError for one that has
+        a block past those of a cache that this one was used with."""
+        if other.num_blocks > self.cache_blocks:
+            raise ValueError(f"paged_attention: the batch does not fit a cache of {self.cache_blocks} blocks")
+        self._arrays = other._arrays
+        ctypes.pointer(self._struct)[0] = other._struct
 
     def _check(self, batch: ops.AttentionBatch, lengths: list[int]) -> None:
         _, contexts, _, tables = self._arrays
@@ -92,6 +102,7 @@ def run(
         raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(key_cache.shape)}")
     if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
         raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")
+    step.cache_blocks = min(step.cache_blocks, num_blocks)
     if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
         query_TNH = query_TNH.contiguous()
     output_TNH = torch.empty((tokens, heads, head_dim), dtype=query_TNH.dtype)

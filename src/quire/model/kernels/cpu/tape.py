@@ -1,0 +1,169 @@
+"""Tape: a network's native calls, kept from one dry pass and made again in a single call of the library.
+
+The dry pass runs the network's own Python over `capacity` tokens. Providers check and lay out as always, but
+`native.call` keeps its arguments here, and memory asked of torch comes from an arena where a tensor's place is taken
+again once it has died. A kept call differs from a real one only in its number of rows, which is that of the tokens
+times a whole number, so a replay over T tokens uses the first rows of every tensor.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import mmap
+import traceback
+import weakref
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.paged_attention import StepBatch
+from quire.model.kernels.recorded import Unrecordable
+from quire.model.ops import AttentionBatch
+
+supported = native.refusal
+PACKAGE = str(Path(__file__).parents[3])
+
+
+class _Recorded(ctypes.Structure):
+    """QuireRecorded of native/api.h."""
+
+    _fields_ = [
+        ("op", ctypes.c_void_p),
+        ("arguments", ctypes.c_void_p),
+        ("rows_per_token", ctypes.c_int64),
+    ]
+
+
+class _CompactCall(native.Call):
+    op = "compact"
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ("x", "out")),
+        *((name, ctypes.c_int64) for name in ("pieces", "bytes", "row_stride_bytes", "piece_stride_bytes")),
+    ]
+
+
+class Tape:
+    """Keeps the calls of one pass over `batch`, whose sequences have `capacity` tokens in all."""
+
+    def __init__(self, batch: AttentionBatch) -> None:
+        self.capacity = batch.query_starts[-1]
+        self.arena = Arena()
+        self._batch = batch.once(StepBatch)
+        self._arguments: list[native.Call] = []
+        self._rows_per_token: list[int] = []
+        self._bounds: list[tuple[Tensor, int]] = []
+        self._calls: ctypes.Array[_Recorded] = (_Recorded * 0)()
+
+    def __len__(self) -> int:
+        return len(self._arguments)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        # composite functions of torch reach the mode in their parts only where gradients are thinkable
+        with torch.inference_mode(False), torch.no_grad(), native.kept_by(self), _DryPass(self):
+            yield
+        pairs = zip(self._arguments, self._rows_per_token, strict=True)
+        self._calls = (_Recorded * len(self))(
+            *(_Recorded(native.address_of(call.op), ctypes.addressof(call), rows) for call, rows in pairs)
+        )
+
+    def keep(self, arguments: native.Call) -> None:
+        rows_per_token, rest = divmod(arguments.rows, self.capacity)
+        if rest or not rows_per_token:
+            raise Unrecordable(
+                f"{arguments.op} has {arguments.rows} rows for {self.capacity} tokens{_place()}"
+            )
+        self._arguments.append(arguments)
+        self._rows_per_token.append(rows_per_token)
+
+    def expect_below(self, index_T: Tensor, num_rows: int) -> None:
+        """Each replay must find the index within `num_rows`."""
+        self._bounds.append((index_T, num_rows))
+
+    def replay(self, batch: AttentionBatch) -> None:
+        """Raises ValueError for more tokens than were recorded, IndexError for an index out of its table."""
+        tokens = batch.query_starts[-1]
+        if tokens > self.capacity:
+            raise ValueError(f"a step of {tokens} tokens; {self.capacity} were recorded")
+        for index_T, num_rows in self._bounds:
+            native.check_bounds(index_T[:tokens], num_rows)
+        self._batch.become(batch.once(StepBatch))
+        native.library().quire_replay(ctypes.addressof(self._calls), len(self), tokens)
+
+
+class Arena:
+    """Memory for the tensors of a dry pass: a block is free again when its tensor has died, and the smallest that is
+    large enough is taken next. Pages nobody writes to are never committed."""
+
+    def __init__(self) -> None:
+        self.blocks: list[mmap.mmap] = []
+        self._free: list[tuple[int, int]] = []  # (bytes, address), rising
+
+    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
+        num_bytes = math.prod(shape) * dtype.itemsize
+        place = bisect_left(self._free, (num_bytes, 0))
+        block = self._free.pop(place) if place < len(self._free) else (num_bytes, self._new_block(num_bytes))
+        memory = (ctypes.c_char * num_bytes).from_address(block[1])
+        weakref.finalize(memory, insort, self._free, block).atexit = False
+        return torch.frombuffer(memory, dtype=dtype).view(shape)
+
+    def _new_block(self, num_bytes: int) -> int:
+        self.blocks.append(mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
+        return ctypes.addressof(ctypes.c_char.from_buffer(self.blocks[-1]))
+
+
+class _DryPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
+    """What torch may do while a network is recorded: look at tensors differently, ask for memory, and copy into
+    contiguous memory, which is kept as a call. Anything that computes is refused."""
+
+    def __init__(self, tape: Tape) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._tape = tape
+
+    @classmethod
+    def _should_skip_dynamo(cls) -> bool:
+        """Nobody compiles this; torch would import its compiler, for two seconds, to say so."""
+        return False
+
+    def __torch_dispatch__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        kwargs = kwargs or {}
+        if func.is_view:
+            return func(*args, **kwargs)
+        if func is torch.ops.aten.empty.memory_format:
+            return self._empty(*args, **kwargs)
+        if func is torch.ops.aten.clone.default:
+            return self._clone(*args, **kwargs)
+        raise Unrecordable(f"{func}{_place()} is no call of the native library")
+
+    def _empty(self, shape: list[int], *, dtype: torch.dtype | None = None, **rest: Any) -> Tensor:
+        return self._tape.arena.empty(torch.Size(shape), dtype or torch.get_default_dtype())
+
+    def _clone(self, x: Tensor, *, memory_format: torch.memory_format) -> Tensor:
+        """Rows of pieces, each in one piece of memory, put side by side."""
+        if not 2 <= x.dim() <= 3 or x.stride(-1) != 1:
+            raise Unrecordable(f"a copy of strides {x.stride()}{_place()} is no call of the native library")
+        out = self._tape.arena.empty(x.shape, x.dtype)
+        item_bytes = x.element_size()
+        pieces, piece_stride = (x.shape[1], x.stride(1)) if x.dim() == 3 else (1, 0)
+        strides_bytes = x.stride(0) * item_bytes, piece_stride * item_bytes
+        addresses = x.data_ptr(), out.data_ptr()
+        native.call(_CompactCall(len(x), *addresses, pieces, x.shape[-1] * item_bytes, *strides_bytes))
+        return out
+
+
+def _place() -> str:
+    """Where the network's Python is now: its innermost file and line outside this one."""
+    for frame in reversed(traceback.extract_stack()):
+        if frame.filename.startswith(PACKAGE) and frame.filename != __file__:
+            return f" ({Path(frame.filename).relative_to(PACKAGE)}:{frame.lineno})"
+    return ""

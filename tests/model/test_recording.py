@@ -1,0 +1,146 @@
+"""A recorded forward pass gives the network's own bits, for every family, dtype and mix of chunks, and what cannot be
+recorded is named."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import torch
+from torch import Tensor
+
+from quire.model import ops
+from quire.model.kernels import Unrecordable
+from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.tape import Arena
+from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
+from quire.model.loading import load_model
+from quire.model.recording import Recording, record
+from tests.model.tiny import SHAPES, Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
+
+CAPACITY = 48
+LENGTHS = (3, 70, 1, 41)
+
+pytestmark = pytest.mark.skipif(bool(native.refusal()), reason=native.refusal())
+
+CASES: list[tuple[str, str, str, dict[str, Any]]] = [
+    *((family, "float32", "", {}) for family in SHAPES),
+    ("opt", "float32", "", {"do_layer_norm_before": False, "word_embed_proj_dim": 32}),
+    ("gpt_neox", "float32", "", {"use_parallel_residual": False, "tie_word_embeddings": True}),
+    ("qwen3", "bfloat16", "", {"tie_word_embeddings": True}),
+    ("gemma2", "bfloat16", "", {}),
+    ("gpt2", "bfloat16", "", {}),
+    ("qwen3", "bfloat16", "int8", {"tie_word_embeddings": True}),
+    ("gpt_neox", "float32", "int8", {}),
+    ("llama", "float16", "", {}),
+]
+
+
+def poison(recording: Recording) -> None:
+    """Every byte that a replay may read must be one that it has written."""
+    for block in recording._tape.arena.blocks:  # type: ignore[attr-defined]
+        block[:] = b"\xff" * len(block)  # NaN in every floating type
+
+
+@pytest.mark.parametrize(("family", "dtype", "scheme", "config"), CASES)
+def test_same_bits_as_the_network(
+    family: str, dtype: str, scheme: str, config: dict[str, Any], tmp_path: Path
+) -> None:
+    asked = engine_config(tiny_checkpoint(family, tmp_path / family, **config), dtype=dtype)
+    network = load_model(msgspec.structs.replace(asked, quantization=scheme))
+    prompts = random_prompts(LENGTHS)
+    own = Driver(network, getattr(torch, dtype)).run(prompts, 11)
+    driver = Driver(network, getattr(torch, dtype), seed=5)
+    recording = record(network, driver.caches, CAPACITY)
+
+    def forward(step: StepInput) -> Tensor:
+        poison(recording)
+        return recording(step)
+
+    driver.forward = forward
+    for chunk in (1, 11, 12):
+        driver.free = list(range(128))
+        for got, want in zip(driver.run(prompts, chunk), own, strict=True):
+            assert torch.equal(got, want)
+
+
+def small(tmp_path: Path) -> Driver:
+    return Driver(load_tiny(tiny_checkpoint("llama", tmp_path / "llama")), torch.float32)
+
+
+def step_of(tokens: int, caches: list[LayerKV], *, first_id: int = 0, block: int = 0) -> StepInput:
+    indices = torch.arange(tokens)
+    batch = AttentionBatch([0, tokens], [tokens], [[block] * -(-tokens // 16)], 16)
+    return StepInput(indices % 16 + first_id, indices, indices % 16, batch, caches)
+
+
+def test_recording_runs_nothing_and_allocates_little(tmp_path: Path) -> None:
+    driver = small(tmp_path)
+    recording = record(driver.network, driver.caches, CAPACITY)
+    assert all(cache.key.isnan().all() for cache in driver.caches)  # nothing was written
+    layers = len(driver.caches)
+    assert len(recording) > 10 * layers
+    assert len(recording._tape.arena.blocks) < len(recording) / 2  # type: ignore[attr-defined]
+
+
+def test_more_tokens_than_recorded(tmp_path: Path) -> None:
+    driver = small(tmp_path)
+    recording = record(driver.network, driver.caches, CAPACITY)
+    with pytest.raises(ValueError, match=f"a step of {CAPACITY + 1} tokens; {CAPACITY} were recorded"):
+        recording(step_of(CAPACITY + 1, driver.caches))
+
+
+def test_out_of_range_inputs_never_reach_the_kernels(tmp_path: Path) -> None:
+    driver = small(tmp_path)
+    recording = record(driver.network, driver.caches, CAPACITY)
+    with pytest.raises(IndexError, match="row index out of the table's 160 rows"):
+        recording(step_of(4, driver.caches, first_id=159))
+    with pytest.raises(ValueError, match="a cache of 128 blocks"):
+        recording(step_of(4, driver.caches, block=128))
+
+
+class Computes(CausalLM):
+    """A network that does something no backend has an op for."""
+
+    def forward(self, step: StepInput) -> Tensor:
+        return torch.cumsum(step.token_ids_T, 0)
+
+    def logits(self, hidden_RD: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def weights(self) -> Any:
+        raise NotImplementedError
+
+
+class Pooled(Computes):
+    """Its number of rows is not a multiple of the tokens'."""
+
+    def forward(self, step: StepInput) -> Tensor:
+        return ops.soft_cap(torch.empty(3, 8), 1.0)
+
+
+@pytest.mark.parametrize(
+    ("network", "reason"), [(Computes(), "aten.cumsum"), (Pooled(), "pointwise has 3 rows for 48 tokens")]
+)
+def test_what_cannot_be_recorded_is_named(network: CausalLM, reason: str, tmp_path: Path) -> None:
+    caches = small(tmp_path).caches
+    with pytest.raises(Unrecordable, match=reason):
+        record(network, caches, CAPACITY)
+    assert ops.soft_cap(torch.zeros(1), 1.0).item() == 0.0  # calls are made again
+
+
+def test_arena_gives_a_dead_tensors_place_to_the_next() -> None:
+    arena = Arena()
+    first = arena.empty(torch.Size((4, 8)), torch.float32)
+    view = first.view(-1)[3:]
+    place = first.data_ptr()
+    del first
+    gc.collect()
+    second = arena.empty(torch.Size((2, 32)), torch.bfloat16)  # as many bytes
+    assert second.data_ptr() != place or len(view) == 0  # a view keeps it
+    del view
+    gc.collect()
+    assert arena.empty(torch.Size((32,)), torch.float32).data_ptr() == place
