@@ -36,7 +36,7 @@ class WorkGroup:
 
     `row_of_item` (I,) names each item's row block; `ranks` are the (start, end) of the items of each rank.
     `slots` (I, TILE) are cache slots, always of written tokens; `hidden` (I, rows, TILE) is true where a query
-    must not look. `tokens` (B, rows) are indices into the step's tokens, the last one repeated in a block cut
+    must not look. `positions` (B, rows) are those of the queries, `tiles` (I,) the items' tiles. `tokens` (B, rows) are indices into the step's tokens, the last one repeated in a block cut
     short; `kept` and `kept_tokens` say which of the B·rows results are real and where they go.
     """
 
@@ -47,11 +47,18 @@ class WorkGroup:
     ranks: list[tuple[int, int]]
     slots: Tensor
     hidden: Tensor
+    positions: Tensor
+    tiles: Tensor
     _slots_by_head: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return self.tokens.shape[1]
+
+    def distance(self) -> Tensor:
+        """(I, rows, TILE) float32: how far each key lies behind each query."""
+        keys = self.tiles[:, None, None] * TILE_TOKENS + torch.arange(TILE_TOKENS)
+        return (self.positions[self.row_of_item].unsqueeze(-1) - keys).float()
 
     def slots_by_head(self, num_heads: int) -> Tensor:
         """(I · K · TILE,) indices of (slot, head) rows in a cache seen as (slots · K, H)."""
@@ -178,6 +185,8 @@ def _work_group(blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: in
         ranks=ranks,
         slots=torch.from_numpy(slots),
         hidden=torch.from_numpy(hidden),
+        positions=torch.from_numpy(blocks.positions),
+        tiles=torch.from_numpy(tile),
     )
 
 

@@ -16,8 +16,9 @@ import torch
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 4  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 5  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
 _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
@@ -52,6 +53,11 @@ class Call(ctypes.Structure):
 def call(arguments: Call) -> None:
     """Runs an op of the library. What the addresses point to must live until then."""
     getattr(library(), f"quire_{arguments.op}")(ctypes.addressof(arguments))
+
+
+def address(tensor: torch.Tensor | None) -> int | None:
+    """Of the first element; None where there is no tensor."""
+    return None if tensor is None else tensor.data_ptr()
 
 
 @cache
