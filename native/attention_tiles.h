@@ -374,6 +374,7 @@ struct TilesKernel {
                     for (int64_t r = 0; r < count; ++r) sinks[r] = layer.sinks[view.query_head(item.head + head, first + r)];
                     total = add(total, exp2(sub(mul(load(sinks), splat(LOG2_E)), load(of))));
                 }
+                const Vec share = div(splat(1.0f), total);
                 bf16* to[LANES];
                 for (int64_t r = 0; r < count; ++r)
                     to[r] = static_cast<bf16*>(layer.output) +
@@ -381,7 +382,7 @@ struct TilesKernel {
                 for (int64_t d = 0; d < layer.head_dim; d += LANES) {
                     __m512i words[16];
                     UNROLL for (int i = 0; i < 16; ++i)
-                        words[i] = _mm512_castps_si512(div(load(of + (2 + d + i) * LANES), total));
+                        words[i] = _mm512_castps_si512(mul(load(of + (2 + d + i) * LANES), share));
                     transpose(words);
                     const int64_t part = least(LANES, layer.head_dim - d);
                     for (int64_t r = 0; r < count; ++r) {

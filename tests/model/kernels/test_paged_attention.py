@@ -17,6 +17,11 @@ SETUPS = [
     (Setup(1, 1, 8, soft_cap=5.0, dtype=torch.bfloat16), LONG),
     (Setup(40, 1, 8), (150, 3)),  # more query heads to a key head than an item takes
     (Setup(2, 2, 256, block_size=100, dtype=torch.float16), (250, 1)),
+    (Setup(2, 2, 256, block_size=100, dtype=torch.bfloat16), (250, 1)),
+    (Setup(2, 1, 512), (140, 2)),
+    (Setup(4, 2, 64, dtype=torch.bfloat16, is_biased=True), LONG),
+    (Setup(2, 1, 64, dtype=torch.bfloat16, cache=torch.int8, has_scales=True), LONG),
+    (Setup(300, 1, 32, dtype=torch.bfloat16), (40, 3)),
 ]
 
 
@@ -37,10 +42,11 @@ def test_exact_and_the_same_bits_alone(setup: Setup, lengths: tuple[int, ...], t
         assert torch.equal(sequences.run([index], 900)[index], together[index])
 
 
-def test_decoding_has_the_bits_of_prefill_across_segments() -> None:
-    setup = Setup(4, 2, 16, window=1500)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_decoding_has_the_bits_of_prefill_across_segments(dtype: torch.dtype) -> None:
+    setup = Setup(4, 2, 16, window=1500, dtype=dtype)
     sequences = Sequences(setup, (2100,))
-    caches = [torch.full((sequences.num_blocks, 16, 2, 16), torch.nan) for _ in range(2)]
+    caches = setup.new_caches(sequences.num_blocks)
     whole = sequences._step([(0, 0, 2100)], caches)[0]
     for place in (0, 1, 127, 128, 1023, 1024, 1025, 1500, 2047, 2048, 2099):
         assert torch.equal(sequences._step([(0, place, place + 1)], caches)[0][0], whole[place])

@@ -22,7 +22,7 @@ class Attention:
     def __call__(self, query_TNH: Tensor, key_TKH: Tensor, value_TKH: Tensor, step: StepInput) -> Tensor:
         """Returns (T, N · H), ready for the output projection."""
         cache = step.caches[self.layer]
-        ops.kv_write(key_TKH, value_TKH, step.slots_T, cache.key, cache.value)
+        ops.kv_write(key_TKH, value_TKH, step.slots_T, *cache)
         seen_TNH = ops.paged_attention(
             query_TNH,
             cache.key,
@@ -31,5 +31,7 @@ class Attention:
             scale=self.scale,
             window=self.window,
             soft_cap=self.soft_cap,
+            key_scales=cache.key_scales,
+            value_scales=cache.value_scales,
         )
         return seen_TNH.flatten(1)

@@ -18,10 +18,13 @@ class LayerCache(NamedTuple):
 
 
 class LayerKV(NamedTuple):
-    """One layer's cache: keys and values, each (num_blocks, block_size, num_kv_heads, head_dim)."""
+    """One layer's cache: keys and values, each (num_blocks, block_size, num_kv_heads, head_dim), and for formats that
+    have them their scales, (num_blocks, block_size, num_kv_heads) in float32."""
 
     key: Tensor
     value: Tensor
+    key_scales: Tensor | None = None
+    value_scales: Tensor | None = None
 
 
 @dataclass(frozen=True, slots=True)
