@@ -135,6 +135,23 @@ struct QuireKvWriteCall {
     int32_t cache_dtype;
 };
 
+// The same after queries (rows, heads, head_dim) and keys were normalised, where there are weights (head_dim) for it, and
+// turned by cos and sin (rows, half); queries to out, contiguous. head_dim is at most 512.
+struct QuireRopeKvWriteCall {
+    QuireKvWriteCall write;
+    const void* query;
+    const void* cos;
+    const void* sin;
+    const void* query_norm;
+    const void* key_norm;
+    void* out;
+    int64_t heads;
+    int64_t half;
+    int64_t query_stride;
+    float eps;
+    float offset;
+};
+
 // One layer's attention. Queries (rows, heads, head_dim) with `query_stride` between tokens, output contiguous;
 // caches (blocks, block_size, key_heads, head_dim) contiguous, their scales (blocks, block_size, key_heads) or null;
 // slopes and sinks (heads) or null. The batch says what the rows are.
@@ -172,4 +189,5 @@ struct QuireKernels {
     void (*activation)(const QuireActivationCall*);
     void (*attention)(const QuireAttentionCall*);
     void (*kv_write)(const QuireKvWriteCall*);
+    void (*rope_kv_write)(const QuireRopeKvWriteCall*);
 };

@@ -386,8 +386,8 @@ struct TilesKernel {
                     transpose(words);
                     const int64_t part = least(LANES, layer.head_dim - d);
                     for (int64_t r = 0; r < count; ++r) {
-                        if (part == LANES) store(to[r] + d, _mm512_castsi512_ps(words[r]));
-                        else store_part(to[r] + d, _mm512_castsi512_ps(words[r]), part);
+                        const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_castsi512_ps(words[r]));
+                        memcpy(to[r] + d, &rounded, static_cast<size_t>(part) * sizeof(bf16));
                     }
                 }
             }

@@ -7,13 +7,14 @@
 #include "linear_pack.h"
 #include "rms_norm.h"
 #include "rope.h"
+#include "rope_kv_write.h"
 
 namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
 const QuireKernels kernels = {
     linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
-    rms_norm,    rope,             activation, attention,   kv_write,
+    rms_norm,    rope,             activation, attention,   kv_write,    rope_kv_write,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

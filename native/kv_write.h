@@ -31,35 +31,35 @@ static void write_scaled(const T* from, int64_t count, C* to, float* scale) {
 }
 
 template <class T, class C>
-static void write_token(const QuireKvWriteCall& call, const void* from, void* cache, float* scales, int64_t slot) {
-    const int64_t width = call.heads * call.head_dim;
-    const T* row = static_cast<const T*>(from);
-    C* to = static_cast<C*>(cache) + slot * width;
-    if (!scales) return write_plain(row, width, to);
-    if constexpr (__is_same(C, i8) || __is_same(C, e4m3))
-        for (int64_t head = 0; head < call.heads; ++head)
-            write_scaled(row + head * call.head_dim, call.head_dim, to + head * call.head_dim,
-                         scales + slot * call.heads + head);
+INLINE void write_head(const QuireKvWriteCall& call, const T* from, void* cache, float* scales, int64_t slot, int64_t head) {
+    const int64_t at = slot * call.heads + head;
+    C* to = static_cast<C*>(cache) + at * call.head_dim;
+    if constexpr (__is_same(T, C)) {
+        memcpy(to, from, static_cast<size_t>(call.head_dim) * sizeof(T));
+    } else {
+        if constexpr (__is_same(C, i8) || __is_same(C, e4m3))
+            if (scales) return write_scaled(from, call.head_dim, to, scales + at);
+        write_plain(from, call.head_dim, to);
+    }
+}
+
+template <class T, class C>
+static void write_token(const QuireKvWriteCall& call, const T* from, void* cache, float* scales, int64_t slot) {
+    for (int64_t head = 0; head < call.heads; ++head)
+        write_head<T, C>(call, from + head * call.head_dim, cache, scales, slot, head);
 }
 
 static void kv_write(const QuireKvWriteCall* call) {
-    const int64_t width = call->heads * call->head_dim;
     with_dtype(call->dtype, [&](auto type) {
         with_cache_dtype(call->cache_dtype, [&](auto cached) {
             using T = decltype(type);
             using C = decltype(cached);
-            share(call->rows, width / (__is_same(T, C) ? 16 : 4), [&](int64_t first, int64_t last) {
+            share(call->rows, call->heads * call->head_dim / (__is_same(T, C) ? 16 : 4), [&](int64_t first, int64_t last) {
                 for (int64_t t = first; t < last; ++t) {
                     const T* key = static_cast<const T*>(call->key) + t * call->key_stride;
                     const T* value = static_cast<const T*>(call->value) + t * call->value_stride;
-                    if constexpr (__is_same(T, C)) {
-                        const size_t bytes = static_cast<size_t>(width) * sizeof(T);
-                        memcpy(static_cast<C*>(call->key_cache) + call->slots[t] * width, key, bytes);
-                        memcpy(static_cast<C*>(call->value_cache) + call->slots[t] * width, value, bytes);
-                    } else {
-                        write_token<T, C>(*call, key, call->key_cache, call->key_scales, call->slots[t]);
-                        write_token<T, C>(*call, value, call->value_cache, call->value_scales, call->slots[t]);
-                    }
+                    write_token<T, C>(*call, key, call->key_cache, call->key_scales, call->slots[t]);
+                    write_token<T, C>(*call, value, call->value_cache, call->value_scales, call->slots[t]);
                 }
             });
         });

@@ -34,7 +34,9 @@ def test_blocks_are_counted_in_the_bytes_of_their_format(name):
 
 
 def test_layers_left_out_are_counted_as_the_network_computes():
-    given = run("--kv-cache-dtype", "fp8", "--kv-cache-dtype-skip-layers", "3", "--num-gpu-blocks-override", "300")
+    given = run(
+        "--kv-cache-dtype", "fp8", "--kv-cache-dtype-skip-layers", "3", "--num-gpu-blocks-override", "300"
+    )
     assert given.memory.kv_bytes == 300 * 16 * 2 * 8 * (15 * 128 + 256)
     assert given.engine.dtype == "bfloat16"
 

@@ -13,7 +13,22 @@ FORMATS = [
     *((dtype, False) for dtype in (torch.float8_e4m3fn, torch.float8_e5m2)),
     *((dtype, True) for dtype in (torch.float8_e4m3fn, torch.int8)),
 ]
-HARD = [0.0, -0.0, 1e-30, 2**-10, 3 * 2**-10, 2**-9, -(2**-7), 0.9375, 17.0, 19.0, 447.0, 464.0, 57344.0, -1e30]
+HARD = [
+    0.0,
+    -0.0,
+    1e-30,
+    2**-10,
+    3 * 2**-10,
+    2**-9,
+    -(2**-7),
+    0.9375,
+    17.0,
+    19.0,
+    447.0,
+    464.0,
+    57344.0,
+    -1e30,
+]
 
 
 def write(x: torch.Tensor, dtype: torch.dtype, has_scales: bool, op=kv_write) -> list[torch.Tensor]:

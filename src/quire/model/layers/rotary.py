@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from quire.base.errors import CheckpointError
-from quire.model import ops
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +23,6 @@ class Angles:
 
     cos: Tensor
     sin: Tensor
-
-    def turn(self, x_TNH: Tensor) -> Tensor:
-        return ops.rope(x_TNH, self.cos, self.sin)
 
 
 class Rotary:

@@ -9,12 +9,14 @@ from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
+from quire.model.ops.rope_kv_write import HeadNorms, rope_kv_write
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.table import OPS, explain
 
 __all__ = [
     "OPS",
     "AttentionBatch",
+    "HeadNorms",
     "activation",
     "check_scales",
     "explain",
@@ -25,5 +27,6 @@ __all__ = [
     "paged_attention",
     "rms_norm",
     "rope",
+    "rope_kv_write",
     "soft_cap",
 ]

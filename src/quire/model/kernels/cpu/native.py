@@ -29,7 +29,7 @@ _SIGNATURES: dict[str, list[Any]] = {
         f"quire_{op}": [c_void_p]
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows"),
-            *("rms_norm", "rope", "activation", "attention", "kv_write"),
+            *("rms_norm", "rope", "activation", "attention", "kv_write", "rope_kv_write"),
         )
     },
 }
