@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from quire.model.ops import kv_write
+from quire.model.ops import HeadNorms, LayerKV, kv_write, rms_norm, rope, rope_kv_write
 from quire.model.ops.kv_write import LARGEST
 
 FORMATS = [
@@ -36,7 +36,7 @@ def write(x: torch.Tensor, dtype: torch.dtype, has_scales: bool, op=kv_write) ->
     caches = [torch.zeros(tokens + 2, 4, heads, head_dim).to(dtype) for _ in "kv"]
     scales = [torch.zeros(tokens + 2, 4, heads) for _ in "kv"] if has_scales else []
     slots = torch.randperm(4 * (tokens + 2), generator=torch.Generator().manual_seed(0))[:tokens]
-    op(x, -x, slots, *caches, *scales)
+    op(x, -x, slots, LayerKV(*caches, *scales))
     parts = caches + scales
     return [part.view(torch.uint8) if part.element_size() == 1 else part for part in parts]
 
@@ -79,5 +79,37 @@ def test_scales_that_do_not_belong_to_the_type_are_refused() -> None:
     x, slots = torch.zeros(1, 1, 4), torch.zeros(1, dtype=torch.int64)
     caches, scales = torch.zeros(2, 1, 4, 1, 4), torch.zeros(2, 1, 4, 1)
     for dtype, given in ((torch.int8, []), (torch.bfloat16, [*scales]), (torch.int8, [scales[0]])):
-        with pytest.raises(TypeError, match="with scales"):
-            kv_write(x, x, slots, *caches.to(dtype), *given)
+        with pytest.raises(TypeError, match="do not go together"):
+            kv_write(x, x, slots, LayerKV(*caches.to(dtype), *given))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=str)
+@pytest.mark.parametrize(("cache", "has_scales"), FORMATS, ids=str)
+@pytest.mark.parametrize("offset", [None, 0.0, 1.0])
+def test_one_pass_has_the_bits_of_its_parts(
+    dtype: torch.dtype, cache: torch.dtype, has_scales: bool, offset: float | None
+) -> None:
+    generator = torch.Generator().manual_seed(2)
+    heads = torch.randn(40, 7, 40, generator=generator).to(
+        dtype
+    )  # of one projection: 4 query, 2 key, 1 value
+    query, key, value = heads[:, :4], heads[:, 4:6], heads[:, 5:7]
+    cos, sin = (torch.randn(40, 12, generator=generator).to(dtype) for _ in range(2))
+    weights = torch.randn(2, 40, generator=generator).to(dtype)
+    norms = None if offset is None else HeadNorms(*weights, 1e-6, offset)
+
+    def in_one(x: torch.Tensor, _: torch.Tensor, slots: torch.Tensor, into: LayerKV) -> None:
+        queries.append(rope_kv_write(query, x, value, cos, sin, slots, into, norms=norms))
+
+    def in_parts(x: torch.Tensor, _: torch.Tensor, slots: torch.Tensor, into: LayerKV) -> None:
+        turned = [
+            rope(part if norms is None else rms_norm(part, weight, 1e-6, offset), cos, sin)
+            for part, weight in zip((query, x), weights, strict=True)
+        ]
+        queries.append(turned[0])
+        kv_write(turned[1], value, slots, into)
+
+    queries: list[torch.Tensor] = []
+    for ours, theirs in zip(*(write(key, cache, has_scales, op) for op in (in_one, in_parts)), strict=True):
+        assert torch.equal(ours, theirs)
+    assert torch.equal(*queries)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quire.model.ops import AttentionBatch, kv_write, paged_attention
+from quire.model.ops import AttentionBatch, LayerKV, kv_write, paged_attention
 
 LENGTHS = (300, 17, 129, 256, 1, 64)
 
@@ -38,13 +38,15 @@ class Setup:
     def sinks(self) -> Tensor | None:
         return torch.linspace(-3, 3, self.heads) if self.is_biased else None
 
-    def new_caches(self, num_blocks: int) -> list[Tensor | None]:
+    def new_cache(self, num_blocks: int) -> LayerKV:
         """Keys, values and their scales, all NaN where the type has one."""
         shape = (num_blocks, self.block_size, self.kv_heads, self.head_dim)
         dtype = self.cache or self.dtype
         nothing = 127 if dtype is torch.int8 else torch.nan
         caches = [torch.full(shape, nothing).to(dtype) for _ in "kv"]
-        return [*caches, *(torch.full(shape[:3], torch.nan) if self.has_scales else None for _ in "kv")]
+        return LayerKV(
+            *caches, *(torch.full(shape[:3], torch.nan) if self.has_scales else None for _ in "kv")
+        )
 
     @property
     def scale(self) -> float:
@@ -109,18 +111,18 @@ class Sequences:
     def _cached(self, index: int) -> list[Tensor]:
         """The sequence's keys and values, rounded to the cache's type."""
         length = self.lengths[index]
-        caches = self.setup.new_caches(-(-length // self.setup.block_size))
-        kv_write.reference(self.key[index], self.value[index], torch.arange(length), *caches)
+        cache = self.setup.new_cache(-(-length // self.setup.block_size))
+        kv_write.reference(self.key[index], self.value[index], torch.arange(length), cache)
         found = []
-        for cache, scales in zip(caches[:2], caches[2:], strict=True):
-            wide = cache.float() if scales is None else cache.float() * scales.unsqueeze(-1)
+        for part, scales in zip(cache[:2], cache[2:], strict=True):
+            wide = part.float() if scales is None else part.float() * scales.unsqueeze(-1)
             found.append(wide.flatten(0, 1)[:length])
         return found
 
     def run(self, chosen: list[int], chunk: int, seed: int = 0) -> dict[int, Tensor]:
         """Outputs of the chosen sequences, fed in chunks of `chunk` or one token, in changing company."""
         setup, chooser = self.setup, random.Random(seed)
-        caches = setup.new_caches(self.num_blocks)
+        cache = setup.new_cache(self.num_blocks)
         done = dict.fromkeys(chosen, 0)
         outputs: dict[int, list[Tensor]] = {index: [] for index in chosen}
         while waiting := [index for index in chosen if done[index] < self.lengths[index]]:
@@ -130,11 +132,11 @@ class Sequences:
                 size = chooser.choice((1, chunk)) if chunk < 1000 else chunk
                 spans.append((index, done[index], min(done[index] + size, self.lengths[index])))
                 done[index] = spans[-1][2]
-            for (index, _, _), part in zip(spans, self._step(spans, caches), strict=True):
+            for (index, _, _), part in zip(spans, self._step(spans, cache), strict=True):
                 outputs[index].append(part)
         return {index: torch.cat(parts) for index, parts in outputs.items()}
 
-    def _step(self, spans: list[tuple[int, int, int]], caches: list[Tensor | None]) -> tuple[Tensor, ...]:
+    def _step(self, spans: list[tuple[int, int, int]], cache: LayerKV) -> tuple[Tensor, ...]:
         setup, size = self.setup, self.setup.block_size
         sizes = [end - start for _, start, end in spans]
         slots = [
@@ -146,7 +148,7 @@ class Sequences:
         def gather(rows: list[Tensor]) -> Tensor:
             return torch.cat([rows[index][start:end] for index, start, end in spans])
 
-        kv_write(gather(self.key), gather(self.value), torch.tensor(slots), *caches)
+        kv_write(gather(self.key), gather(self.value), torch.tensor(slots), cache)
         batch = AttentionBatch(
             query_starts=[sum(sizes[:count]) for count in range(len(sizes) + 1)],
             context_lens=[end for _, _, end in spans],
@@ -155,13 +157,11 @@ class Sequences:
         )
         output = paged_attention(
             gather(self.query),
-            *caches[:2],
+            cache,
             batch,
             scale=setup.scale,
             window=setup.window,
             soft_cap=setup.soft_cap,
-            key_scales=caches[2],
-            value_scales=caches[3],
             slopes_N=setup.slopes,
             sinks_N=setup.sinks,
         )
@@ -220,12 +220,12 @@ def test_a_sequence_of_nan_leaves_its_neighbours_alone() -> None:
 def test_number_of_torch_calls_does_not_grow_with_decoding_sequences() -> None:
     def count(num_sequences: int) -> int:
         sequences = Sequences(Setup(4, 2, 16), lengths=(20,) * num_sequences)
-        caches = [torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)]
+        cache = LayerKV(*(torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)))
         batch = AttentionBatch(list(range(num_sequences + 1)), [20] * num_sequences, sequences.tables, 16)
         query = torch.zeros(num_sequences, 4, 16)
-        paged_attention(query, *caches, batch, scale=1.0)  # the plan of the work is made once for all layers
+        paged_attention(query, cache, batch, scale=1.0)  # the plan of the work is made once for all layers
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            paged_attention(query, *caches, batch, scale=1.0)
+            paged_attention(query, cache, batch, scale=1.0)
         return sum(event.count for event in profile.key_averages())
 
     assert count(16) == count(2)

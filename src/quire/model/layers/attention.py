@@ -34,7 +34,7 @@ class Attention:
         query and key heads where there are any."""
         cache = step.caches[self.layer]
         if angles is None:
-            ops.kv_write(key_TKH, value_TKH, step.slots_T, *cache)
+            ops.kv_write(key_TKH, value_TKH, step.slots_T, cache)
         else:
             query_TNH = ops.rope_kv_write(
                 query_TNH,
@@ -43,18 +43,15 @@ class Attention:
                 angles.cos,
                 angles.sin,
                 step.slots_T,
-                *cache,
+                cache,
                 norms=norms and head_norms(*norms),
             )
         seen_TNH = ops.paged_attention(
             query_TNH,
-            cache.key,
-            cache.value,
+            cache,
             step.attention,
             scale=self.scale,
             window=self.window,
             soft_cap=self.soft_cap,
-            key_scales=cache.key_scales,
-            value_scales=cache.value_scales,
         )
         return seen_TNH.flatten(1)

@@ -2,7 +2,7 @@
 
 from quire.model.ops.activation import activation
 from quire.model.ops.attention_batch import AttentionBatch
-from quire.model.ops.kv_write import check_scales, kv_write
+from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
 from quire.model.ops.linear_int8 import linear_int8
@@ -17,8 +17,8 @@ __all__ = [
     "OPS",
     "AttentionBatch",
     "HeadNorms",
+    "LayerKV",
     "activation",
-    "check_scales",
     "explain",
     "kv_write",
     "layer_norm",

@@ -36,8 +36,9 @@ class WorkGroup:
 
     `row_of_item` (I,) names each item's row block; `ranks` are the (start, end) of the items of each rank.
     `slots` (I, TILE) are cache slots, always of written tokens; `hidden` (I, rows, TILE) is true where a query
-    must not look. `positions` (B, rows) are those of the queries, `tiles` (I,) the items' tiles. `tokens` (B, rows) are indices into the step's tokens, the last one repeated in a block cut
-    short; `kept` and `kept_tokens` say which of the B·rows results are real and where they go.
+    must not look. `positions` (B, rows) are the queries', `tiles` (I,) the items' tiles. `tokens` (B, rows) are
+    indices into the step's tokens, the last one repeated in a block cut short; `kept` and `kept_tokens` say which of
+    the B·rows results are real and where they go.
     """
 
     tokens: Tensor

@@ -1,13 +1,14 @@
 """kv_write: puts the keys and values of a step's tokens into their slots of one layer's cache.
 
-The cache may be of another type than the keys. Eight-bit floating point ends at its largest number: what lies beyond
-becomes that. With scales each head of each token is stretched to the type's whole range, symmetrically, and stands for
-what is written times its scale; int8 is always written so.
+The cache may be of another type than the keys. Eight-bit floating point ends at its largest number: what lies
+beyond becomes that. With scales each head of each token is stretched to the type's whole range, symmetrically, and
+stands for what is written times its scale; int8 is always written so.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -18,26 +19,39 @@ LARGEST = {torch.int8: 127.0, torch.float8_e4m3fn: 448.0, torch.float8_e5m2: 573
 SCALED = (torch.int8, torch.float8_e4m3fn)  # types that may have scales; int8 must
 
 
-def reference(
-    key_TKH: Tensor,
-    value_TKH: Tensor,
-    slots_T: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
-    key_scales: Tensor | None = None,
-    value_scales: Tensor | None = None,
-) -> None:
-    """Changes the caches, (num_blocks, block_size, K, H), and their scales, (num_blocks, block_size, K) in float32.
-    Slot s is place s % block_size of block s // block_size; slots of one call are distinct."""
-    check_scales(key_cache, key_scales, value_scales)
-    for x_TKH, cache, scales in ((key_TKH, key_cache, key_scales), (value_TKH, value_cache, value_scales)):
-        rows = cache.view(-1, *cache.shape[2:])
+class LayerKV(NamedTuple):
+    """One layer's cache: keys and values, each (num_blocks, block_size, K, H), and for formats that have them their
+    scales, (num_blocks, block_size, K) in float32."""
+
+    key: Tensor
+    value: Tensor
+    key_scales: Tensor | None = None
+    value_scales: Tensor | None = None
+
+    def check(self) -> None:
+        """Raises TypeError where keys and values differ, or scales do not belong to their type."""
+        scales = [part for part in self[2:] if part is not None]
+        is_alike = self.key.shape == self.value.shape and self.key.dtype is self.value.dtype
+        has_right = (
+            len(scales) == 2 and self.key.dtype in SCALED if scales else self.key.dtype is not torch.int8
+        )
+        fits = all(part.shape == self.key.shape[:3] and part.dtype is torch.float32 for part in scales)
+        if not (is_alike and has_right and fits):
+            parts = [f"{tuple(part.shape)} of {part.dtype}" for part in (self.key, self.value, *scales)]
+            raise TypeError(f"a cache of keys, values and scales that do not go together: {', '.join(parts)}")
+
+
+def reference(key_TKH: Tensor, value_TKH: Tensor, slots_T: Tensor, cache: LayerKV) -> None:
+    """Changes the cache. Slot s is place s % block_size of block s // block_size; slots of one call are distinct."""
+    cache.check()
+    for x_TKH, part, scales in zip((key_TKH, value_TKH), cache[:2], cache[2:], strict=True):
+        rows = part.view(-1, *part.shape[2:])
         if scales is not None:
-            rounded, scale_TK1 = round_heads(x_TKH, cache.dtype)
+            rounded, scale_TK1 = round_heads(x_TKH, part.dtype)
             scales.view(-1, scales.shape[2])[slots_T] = scale_TK1.squeeze(-1)
         else:
-            rounded = as_cached(x_TKH, cache.dtype)
-        if cache.element_size() == 1:  # torch places bytes, but not all eight-bit types, by index
+            rounded = as_cached(x_TKH, part.dtype)
+        if part.element_size() == 1:  # torch places bytes, but not all eight-bit types, by index
             rows.view(torch.uint8)[slots_T] = rounded.view(torch.uint8)
         else:
             rows[slots_T] = rounded
@@ -62,18 +76,6 @@ def round_heads(x_TKH: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     return as_cached(stretched, dtype), scale_TK1
 
 
-def check_scales(cache: Tensor, *scales: Tensor | None) -> None:
-    """Raises TypeError where a cache of this type goes with other scales."""
-    given = [found for found in scales if found is not None]
-    is_right = len(given) in (0, len(scales)) and (
-        cache.dtype in SCALED if given else cache.dtype is not torch.int8
-    )
-    fits = all(found.shape == cache.shape[:3] and found.dtype is torch.float32 for found in given)
-    if not (is_right and fits):
-        shapes = [tuple(found.shape) for found in given]
-        raise TypeError(f"a cache {tuple(cache.shape)} of {cache.dtype} with scales {shapes or None}")
-
-
 def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
     generator = torch.Generator().manual_seed(seed)
     for tokens, block_size, heads, head_dim in ((1, 16, 2, 16), (9, 4, 1, 32)):
@@ -82,8 +84,7 @@ def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
             "key_TKH": torch.randn(tokens, heads, head_dim, generator=generator).to(dtype),
             "value_TKH": torch.randn(tokens, heads, head_dim, generator=generator).to(dtype),
             "slots_T": torch.randperm(8 * block_size, generator=generator)[:tokens],
-            "key_cache": cache.clone(),
-            "value_cache": cache.clone(),
+            "cache": LayerKV(cache.clone(), cache.clone()),
         }
 
 

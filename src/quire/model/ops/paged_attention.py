@@ -19,7 +19,7 @@ from torch import Tensor
 
 from quire.model.ops.attention_batch import TILE_TOKENS, AttentionBatch, WorkGroup
 from quire.model.ops.contract import Case, Op
-from quire.model.ops.kv_write import check_scales
+from quire.model.ops.kv_write import LayerKV
 from quire.model.ops.linear import ROW_TILE
 
 SCORE_BYTES = 4 << 20  # of one group's scores; small temporaries stay in the processor's caches
@@ -28,28 +28,27 @@ GATHER_BYTES = 1 << 20  # of keys or values copied out of the cache at a time
 
 def reference(
     query_TNH: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
+    cache: LayerKV,
     batch: AttentionBatch,
     *,
     scale: float,
     window: int = 0,
     soft_cap: float = 0.0,
-    key_scales: Tensor | None = None,
-    value_scales: Tensor | None = None,
     slopes_N: Tensor | None = None,
     sinks_N: Tensor | None = None,
 ) -> Tensor:
     """Causal attention of every token over its sequence's cache, (T, N, H) in the query's dtype.
 
-    Caches are (num_blocks, block_size, K, H) and already hold this step's tokens; with scales, (num_blocks, block_size,
-    K), each head of a token stands for its numbers times its scale. `window` w > 0 lets a token see the last w tokens,
-    itself included; `soft_cap` c > 0 bends scaled scores to c·tanh(s/c). Then a head's slope (ALiBi), times how far back
-    a token lies, is taken off its score; a head's sink is the score of one place more, whose value is zero.
+    The cache already holds this step's tokens. `window` w > 0 lets a token see the last w tokens, itself included;
+    `soft_cap` c > 0 bends scaled scores to c·tanh(s/c). Then a head's slope (ALiBi), times how far back a token lies,
+    is taken off its score; a head's sink is the score of one place more, whose value is zero. Slopes and sinks (N)
+    are float32.
     """
-    check_scales(key_cache, key_scales, value_scales)
+    cache.check()
     output_TNH = torch.empty_like(query_TNH)
-    layer = _Layer((key_cache, key_scales), (value_cache, value_scales), scale, soft_cap, slopes_N, sinks_N)
+    layer = _Layer(
+        (cache.key, cache.key_scales), (cache.value, cache.value_scales), scale, soft_cap, slopes_N, sinks_N
+    )
     for work in batch.work(window, SCORE_BYTES // (4 * query_TNH.shape[1])):
         _attend(output_TNH, query_TNH, layer, work)
     return output_TNH
@@ -165,8 +164,7 @@ def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
             tables = [[ids.pop() for _ in range(count)] for count in blocks]
             yield {
                 "query_TNH": torch.randn(starts[-1], num_heads, 32, generator=generator).to(dtype),
-                "key_cache": cache[0],
-                "value_cache": cache[1],
+                "cache": LayerKV(cache[0], cache[1]),
                 "batch": AttentionBatch(starts, contexts, tables, 16),
                 "scale": 32**-0.5,
                 "window": window,

@@ -1,5 +1,5 @@
-"""rope_kv_write: makes a step's heads ready for attention: norm of query and key heads where the family has one, turn by
-the position, keys and values to their slots of the cache."""
+"""rope_kv_write: makes a step's heads ready for attention: norm of query and key heads where the family has one,
+turn by the position, keys and values to their slots of the cache."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quire.model.ops.contract import Case, Op
-from quire.model.ops.kv_write import kv_write
+from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
 
@@ -31,19 +31,16 @@ def reference(
     cos_TR: Tensor,
     sin_TR: Tensor,
     slots_T: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
-    key_scales: Tensor | None = None,
-    value_scales: Tensor | None = None,
+    cache: LayerKV,
     *,
     norms: HeadNorms | None = None,
 ) -> Tensor:
-    """Returns the queries, and changes the caches as `kv_write` does. What each part does is in the op of its name."""
+    """Returns the queries, and changes the cache. What each part does is in the op of its name."""
     if norms is not None:
         query_TNH = rms_norm.reference(query_TNH, norms.query_H, norms.eps, norms.offset)
         key_TKH = rms_norm.reference(key_TKH, norms.key_H, norms.eps, norms.offset)
     key_TKH = rope.reference(key_TKH, cos_TR, sin_TR)
-    kv_write.reference(key_TKH, value_TKH, slots_T, key_cache, value_cache, key_scales, value_scales)
+    kv_write.reference(key_TKH, value_TKH, slots_T, cache)
     return rope.reference(query_TNH, cos_TR, sin_TR)
 
 
@@ -63,8 +60,7 @@ def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
                 "cos_TR": angles.cos(),
                 "sin_TR": angles.sin(),
                 "slots_T": torch.randperm(80, generator=generator)[:tokens],
-                "key_cache": torch.zeros(5, 16, key_heads, head_dim, dtype=dtype),
-                "value_cache": torch.zeros(5, 16, key_heads, head_dim, dtype=dtype),
+                "cache": LayerKV(*(torch.zeros(5, 16, key_heads, head_dim, dtype=dtype) for _ in "kv")),
                 "norms": None
                 if offset is None
                 else HeadNorms(random(head_dim), random(head_dim), 1e-6, offset),

@@ -69,8 +69,8 @@ IN_SHORT = (
                                       "xxhash", "xxhash_cbor")),
     ROWS.option("kv-cache-dtype", kinds.choice("auto", "bfloat16", "float16", "float32", "fp8", "fp8_ds_mla",
                 "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_per_token_head", "int8_per_token_head"), "auto", {},
-                "What the KV cache holds keys and values in. auto: as the network computes. fp8 is fp8_e4m3; fp8_e4m3 and "
-                "fp8_e5m2 are written as they are, what lies beyond their largest number (448, 57344) becomes that. "
+                "What the KV cache holds keys and values in. auto: as the network computes. fp8 is fp8_e4m3; that "
+                "and fp8_e5m2 are written as they are, beyond their largest number (448, 57344) is that number. "
                 "fp8_per_token_head and int8_per_token_head hold a scale for each head of each token.",
                 value_states=by_value(refused("it is the layout of latent attention (MLA), which no family here has; "
                                               "give fp8"), "fp8_ds_mla")

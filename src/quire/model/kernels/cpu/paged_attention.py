@@ -73,40 +73,31 @@ def _int32(numbers: list[int]) -> npt.NDArray[np.int32]:
 
 def run(
     query_TNH: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
+    cache: ops.LayerKV,
     batch: ops.AttentionBatch,
     *,
     scale: float,
     window: int = 0,
     soft_cap: float = 0.0,
-    key_scales: Tensor | None = None,
-    value_scales: Tensor | None = None,
     slopes_N: Tensor | None = None,
     sinks_N: Tensor | None = None,
 ) -> Tensor:
-    caches, scales, biases = (key_cache, value_cache), (key_scales, value_scales), (slopes_N, sinks_N)
-    head_dim = key_cache.shape[-1]
-    if head_dim > MAX_HEAD_DIM or not all(x is None or x.is_contiguous() for x in caches + scales + biases):
+    biases = (slopes_N, sinks_N)
+    head_dim = cache.key.shape[-1]
+    if head_dim > MAX_HEAD_DIM or not all(x is None or x.is_contiguous() for x in (*cache, *biases)):
         return ops.paged_attention.reference(
             query_TNH,
-            *caches,
+            cache,
             batch,
             scale=scale,
             window=window,
             soft_cap=soft_cap,
-            key_scales=key_scales,
-            value_scales=value_scales,
             slopes_N=slopes_N,
             sinks_N=sinks_N,
         )
     step = batch.once(StepBatch)
-    _check_shapes(query_TNH, *caches, *biases)
-    ops.check_scales(key_cache, *scales)
+    _check(query_TNH, cache, batch, step, biases)
     tokens, heads, _ = query_TNH.shape
-    num_blocks, block_size, key_heads, _ = key_cache.shape
-    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
-        raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")
     if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
         query_TNH = query_TNH.contiguous()
     output_TNH = torch.empty((tokens, heads, head_dim), dtype=query_TNH.dtype)
@@ -114,26 +105,35 @@ def run(
         tokens,
         step.address,
         query_TNH.data_ptr(),
-        *map(native.address, caches + scales + biases),
+        *map(native.address, (*cache, *biases)),
         output_TNH.data_ptr(),
         query_TNH.stride(0),
         heads,
-        key_heads,
+        cache.key.shape[2],
         head_dim,
         window,
         scale,
         soft_cap,
         native.DTYPES[query_TNH.dtype],
-        native.CACHE_DTYPES[key_cache.dtype],
+        native.CACHE_DTYPES[cache.key.dtype],
     )
     native.call(layer)
     return output_TNH
 
 
-def _check_shapes(query_TNH: Tensor, key: Tensor, value: Tensor, *biases: Tensor | None) -> None:
-    heads, (key_heads, head_dim) = query_TNH.shape[1], key.shape[2:]
-    is_alike = value.shape == key.shape and value.dtype is key.dtype
-    if query_TNH.shape[2] != head_dim or heads % key_heads or not is_alike:
-        raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(key.shape)}")
+def _check(
+    query_TNH: Tensor,
+    cache: ops.LayerKV,
+    batch: ops.AttentionBatch,
+    step: StepBatch,
+    biases: tuple[Tensor | None, Tensor | None],
+) -> None:
+    cache.check()
+    tokens, heads, head_dim = query_TNH.shape
+    num_blocks, block_size, key_heads, cached_dim = cache.key.shape
+    if head_dim != cached_dim or heads % key_heads:
+        raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(cache.key.shape)}")
     if any(x is not None and (x.dtype is not torch.float32 or x.shape != (heads,)) for x in biases):
         raise TypeError(f"paged_attention: slopes or sinks not float32 of {heads} heads")
+    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
+        raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")

@@ -1,4 +1,4 @@
-"""rope_kv_write on the CPU: each head goes through norm, turn and writing while it is in the processor's first cache."""
+"""rope_kv_write on the CPU: a head goes through norm, turn and writing while it is in the nearest cache."""
 
 from __future__ import annotations
 
@@ -33,21 +33,17 @@ def run(
     cos_TR: Tensor,
     sin_TR: Tensor,
     slots_T: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
-    key_scales: Tensor | None = None,
-    value_scales: Tensor | None = None,
+    cache: ops.LayerKV,
     *,
     norms: ops.HeadNorms | None = None,
 ) -> Tensor:
     tokens, heads, head_dim = query_TNH.shape
     dtype, half = query_TNH.dtype, cos_TR.shape[-1]
-    written = (key_cache, value_cache, key_scales, value_scales)
     if cos_TR.shape != (tokens, half) or sin_TR.shape != cos_TR.shape or 2 * half > head_dim:
         raise TypeError(f"rope_kv_write: angles {tuple(cos_TR.shape)} for queries {tuple(query_TNH.shape)}")
-    if not is_plain(key_TKH, value_TKH, slots_T, *written) or head_dim > MAX_HEAD_DIM:
+    if not is_plain(key_TKH, value_TKH, slots_T, cache) or head_dim > MAX_HEAD_DIM:
         return ops.rope_kv_write.reference(
-            query_TNH, key_TKH, value_TKH, cos_TR, sin_TR, slots_T, *written, norms=norms
+            query_TNH, key_TKH, value_TKH, cos_TR, sin_TR, slots_T, cache, norms=norms
         )
     query_TNH, key_TKH, value_TKH = map(rows_in_one_piece, (query_TNH, key_TKH, value_TKH))
     cos_TR, sin_TR = (angle_TR.to(dtype).contiguous() for angle_TR in (cos_TR, sin_TR))
@@ -61,7 +57,7 @@ def run(
     out_TNH = torch.empty((tokens, heads, head_dim), dtype=dtype)
     native.call(
         _RopeKvWriteCall(
-            *kv_write_arguments(key_TKH, value_TKH, slots_T, *written),
+            *kv_write_arguments(key_TKH, value_TKH, slots_T, cache),
             *map(native.address, (query_TNH, cos_TR, sin_TR, *weights, out_TNH)),
             heads,
             half,
