@@ -78,7 +78,7 @@ INLINE void copy_row(const C* from, int64_t count, int64_t dims, bf16* to) {
     _mm512_store_si512(to + h, as_bf16(padded));
 }
 
-// Of scores: 16 keys by 16 rows are 16 vectors.
+// How scores become weights.
 struct Weighing {
     float factor;    // to units of log 2
     float soft_cap;  // 0: none
@@ -386,8 +386,9 @@ struct TilesKernel {
                     transpose(words);
                     const int64_t part = least(LANES, layer.head_dim - d);
                     for (int64_t r = 0; r < count; ++r) {
-                        const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_castsi512_ps(words[r]));
-                        memcpy(to[r] + d, &rounded, static_cast<size_t>(part) * sizeof(bf16));
+                        const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(words[r]));
+                        if (part == LANES) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[r] + d), rounded);
+                        else memcpy(to[r] + d, &rounded, static_cast<size_t>(part) * sizeof(bf16));
                     }
                 }
             }

@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 TILE_TOKENS = 128
+LONG_CONTEXT_TOKENS = 16384
 
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -132,7 +133,9 @@ def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkG
     lengths = np.diff(np.asarray(batch.query_starts, dtype=np.int64))
     tables = _padded(batch.block_tables)
     contexts = np.asarray(batch.context_lens, dtype=np.int64)
-    rows_of_sequence = np.where(lengths == 1, 1, np.where(lengths <= 32, 16, 64))
+    # a row block keeps the scores of its whole context: long ones are cut finer, to bound them
+    is_short = (lengths <= 32) | (contexts > LONG_CONTEXT_TOKENS)
+    rows_of_sequence = np.where(lengths == 1, 1, np.where(is_short, 16, 64))
     for rows in (1, 16, 64):
         sequences = np.flatnonzero((rows_of_sequence == rows) & (lengths > 0))
         if not len(sequences):
