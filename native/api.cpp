@@ -78,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 5; }
+EXPORT int32_t quire_version() { return 6; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -134,19 +134,12 @@ EXPORT_OP(rms_norm, QuireRmsNormCall)
 EXPORT_OP(rope, QuireRopeCall)
 EXPORT_OP(activation, QuireActivationCall)
 EXPORT_OP(attention, QuireAttentionCall)
+EXPORT_OP(kv_write, QuireKvWriteCall)
+EXPORT_OP(rope_kv_write, QuireRopeKvWriteCall)
 EXPORT_OP(pointwise, QuirePointwiseCall)
 EXPORT_OP(layer_norm, QuireLayerNormCall)
 EXPORT_OP(angles, QuireAnglesCall)
 EXPORT_OP(first_largest, QuireFirstLargestCall)
-
-EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
-    const auto bytes = static_cast<size_t>(call->bytes);
-    for (int64_t t = 0; t < call->rows; ++t) {
-        const int64_t at = call->slots[t] * call->bytes;
-        memcpy(call->key_cache + at, call->key + t * call->key_stride_bytes, bytes);
-        memcpy(call->value_cache + at, call->value + t * call->value_stride_bytes, bytes);
-    }
-}
 
 EXPORT void quire_embedding(const QuireEmbeddingCall* call) {
     const auto bytes = static_cast<size_t>(call->bytes);

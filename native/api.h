@@ -8,7 +8,15 @@
 
 #include <stdint.h>
 
-enum QuireDtype : int32_t { QUIRE_FLOAT32 = 0, QUIRE_BFLOAT16 = 1, QUIRE_FLOAT16 = 2 };
+// The last three are types of a KV cache only.
+enum QuireDtype : int32_t {
+    QUIRE_FLOAT32 = 0,
+    QUIRE_BFLOAT16 = 1,
+    QUIRE_FLOAT16 = 2,
+    QUIRE_INT8 = 3,
+    QUIRE_E4M3 = 4,
+    QUIRE_E5M2 = 5,
+};
 
 // A weight (outputs, inputs) in the packed layout of linear.h.
 struct QuireLinear {
@@ -125,27 +133,55 @@ struct QuireActivationCall {
     int32_t dtype;
 };
 
-// Rows of `bytes` bytes to their slots in one layer's key and value cache, rows of the cache being as long.
+// Keys and values (rows, heads, head_dim), the heads of a token in one piece, to their slots of one layer's caches.
+// Scales (slots, heads) or null: see kv_numbers.h.
 struct QuireKvWriteCall {
     int64_t rows;
-    const char* key;
-    const char* value;
+    const void* key;
+    const void* value;
     const int64_t* slots;
-    char* key_cache;
-    char* value_cache;
-    int64_t bytes;
-    int64_t key_stride_bytes;
-    int64_t value_stride_bytes;
+    void* key_cache;
+    void* value_cache;
+    float* key_scales;
+    float* value_scales;
+    int64_t heads;
+    int64_t head_dim;
+    int64_t key_stride;
+    int64_t value_stride;
+    int32_t dtype;
+    int32_t cache_dtype;
+};
+
+// The same after queries (rows, heads, head_dim) and keys were normalised, where there are weights (head_dim) for it, and
+// turned by cos and sin (rows, half); queries to out, contiguous. head_dim is at most 512.
+struct QuireRopeKvWriteCall {
+    QuireKvWriteCall write;
+    const void* query;
+    const void* cos;
+    const void* sin;
+    const void* query_norm;
+    const void* key_norm;
+    void* out;
+    int64_t heads;
+    int64_t half;
+    int64_t query_stride;
+    float eps;
+    float offset;
 };
 
 // One layer's attention. Queries (rows, heads, head_dim) with `query_stride` between tokens, output contiguous;
-// caches (blocks, block_size, key_heads, head_dim) contiguous. The batch says what the rows are.
+// caches (blocks, block_size, key_heads, head_dim) contiguous, their scales (blocks, block_size, key_heads) or null;
+// slopes and sinks (heads) or null. The batch says what the rows are.
 struct QuireAttentionCall {
     int64_t rows;
     const QuireBatch* batch;
     const void* query;
     const void* key_cache;
     const void* value_cache;
+    const float* key_scales;
+    const float* value_scales;
+    const float* slopes;
+    const float* sinks;
     void* output;
     int64_t query_stride;
     int64_t heads;
@@ -250,4 +286,6 @@ struct QuireKernels {
     void (*layer_norm)(const QuireLayerNormCall*);
     void (*angles)(const QuireAnglesCall*);
     void (*first_largest)(const QuireFirstLargestCall*);
+    void (*kv_write)(const QuireKvWriteCall*);
+    void (*rope_kv_write)(const QuireRopeKvWriteCall*);
 };

@@ -3,6 +3,7 @@
 #include "angles.h"
 #include "attention.h"
 #include "first_largest.h"
+#include "kv_write.h"
 #include "layer_norm.h"
 #include "linear.h"
 #include "linear_int8.h"
@@ -11,6 +12,7 @@
 #include "pointwise.h"
 #include "rms_norm.h"
 #include "rope.h"
+#include "rope_kv_write.h"
 
 namespace quire::QUIRE_NAMESPACE {
 
@@ -32,6 +34,8 @@ const QuireKernels kernels = {
     .layer_norm = layer_norm,
     .angles = angles,
     .first_largest = first_largest,
+    .kv_write = kv_write,
+    .rope_kv_write = rope_kv_write,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

@@ -33,4 +33,15 @@ static void share(int64_t count, int64_t cost, const F& body) {
         &call, chunks);
 }
 
+// The same with one call body(index) for each, claimed one by one: for pieces that differ much in size.
+template <class F>
+static void share_each(int64_t count, int64_t cost, const F& body) {
+    if (count < 2 || threads() == 1 || count * cost < SMALL_COST) {
+        for (int64_t i = 0; i < count; ++i) body(i);
+        return;
+    }
+    run_chunks([](void* context, int64_t chunk) { (*static_cast<const F*>(context))(chunk); },
+               const_cast<F*>(&body), count);
+}
+
 }  // namespace quire::QUIRE_NAMESPACE

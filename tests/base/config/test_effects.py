@@ -39,6 +39,12 @@ EFFECTS = {
     "kv-cache-memory-bytes": (["--kv-cache-memory-bytes", "1G"], "memory.kv_bytes", GIB),
     "cpu-kvcache-space": ([{"VLLM_CPU_KVCACHE_SPACE": "3"}], "memory.kv_bytes", 3 * GIB),
     "num-gpu-blocks-override": (["--num-gpu-blocks-override", "300"], "engine.cache.num_blocks", 300),
+    "kv-cache-dtype": (["--kv-cache-dtype", "int8_per_token_head"], "engine.cache.dtype", "int8"),
+    "kv-cache-dtype-skip-layers": (
+        ["--kv-cache-dtype-skip-layers", "0", "2"],
+        "engine.cache.own_dtype_layers",
+        [0, 2],
+    ),
     "enable-prefix-caching": (["--no-enable-prefix-caching"], "engine.cache.enable_prefix_caching", False),
     "max-num-batched-tokens": (
         ["--max-num-batched-tokens", "1k"],
@@ -123,7 +129,6 @@ SHOWN_ELSEWHERE = {
     "tokenizer-mode": "tests/base/config/test_coverage.py",
     "config-format": "tests/base/config/test_coverage.py",
     "model-impl": "tests/base/config/test_coverage.py",
-    "kv-cache-dtype": "tests/base/config/test_coverage.py",
     "no-usage-stats": "tests/api/test_startup.py",
     "sleep-when-idle": "tests/engine/client/test_process_settings.py",
     "hf-config-path": "tests/api/test_startup.py",

@@ -21,7 +21,6 @@ def test_facts_of_an_ordinary_folder(tmp_path: Path) -> None:
     assert (card.dtype, card.vocab_size, card.hidden_size, card.max_model_len) == ("bfloat16", 100, 64, 512)
     assert (card.num_layers, card.kv_heads, card.head_dim) == (2, [2, 2], 32)
     assert (card.weight_bytes, card.eos_token_ids, card.sampling_defaults) == (24, [2], {})
-    assert card.kv_bytes_per_token(2) == 2 * 2 * 2 * 32 * 2
 
 
 def test_other_names_of_the_same_facts(tmp_path: Path) -> None:

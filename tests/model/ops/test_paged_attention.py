@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from quire.model.ops import AttentionBatch, kv_write, paged_attention
+from quire.model.ops import AttentionBatch, LayerKV, kv_write, paged_attention
 
 LENGTHS = (300, 17, 129, 256, 1, 64)
 
@@ -26,6 +26,27 @@ class Setup:
     soft_cap: float = 0.0
     block_size: int = 16
     dtype: torch.dtype = torch.float32
+    cache: torch.dtype | None = None  # the activations' unless given
+    has_scales: bool = False
+    is_biased: bool = False  # with slopes and sinks
+
+    @property
+    def slopes(self) -> Tensor | None:
+        return torch.linspace(0.5, 0.01, self.heads) if self.is_biased else None
+
+    @property
+    def sinks(self) -> Tensor | None:
+        return torch.linspace(-3, 3, self.heads) if self.is_biased else None
+
+    def new_cache(self, num_blocks: int) -> LayerKV:
+        """Keys, values and their scales, all NaN where the type has one."""
+        shape = (num_blocks, self.block_size, self.kv_heads, self.head_dim)
+        dtype = self.cache or self.dtype
+        nothing = 127 if dtype is torch.int8 else torch.nan
+        caches = [torch.full(shape, nothing).to(dtype) for _ in "kv"]
+        return LayerKV(
+            *caches, *(torch.full(shape[:3], torch.nan) if self.has_scales else None for _ in "kv")
+        )
 
     @property
     def scale(self) -> float:
@@ -38,6 +59,17 @@ SETUPS = [
     Setup(3, 1, 80, soft_cap=20.0, block_size=24),
     Setup(16, 8, 32, window=128, dtype=torch.bfloat16),
     Setup(4, 1, 16, dtype=torch.float16),
+    Setup(6, 2, 48, is_biased=True),
+    Setup(6, 2, 48, window=60, soft_cap=10.0, is_biased=True, dtype=torch.bfloat16),
+    Setup(4, 2, 128, dtype=torch.bfloat16, cache=torch.float32),
+    Setup(4, 2, 64, dtype=torch.bfloat16, cache=torch.float16),
+    Setup(4, 2, 32, cache=torch.bfloat16),
+    Setup(8, 2, 40, dtype=torch.bfloat16, cache=torch.int8, has_scales=True),
+    Setup(8, 2, 64, window=50, cache=torch.int8, has_scales=True),
+    Setup(8, 2, 64, dtype=torch.bfloat16, cache=torch.float8_e4m3fn, has_scales=True),
+    Setup(4, 2, 32, cache=torch.float8_e4m3fn),
+    Setup(4, 2, 64, block_size=24, dtype=torch.bfloat16, cache=torch.float8_e5m2),
+    Setup(4, 4, 32, dtype=torch.float16, cache=torch.float8_e5m2),
 ]
 
 
@@ -58,10 +90,9 @@ class Sequences:
         self.tables = [[ids.pop() for _ in range(count)] for count in counts]
 
     def exact(self, index: int) -> Tensor:
-        """Plain softmax attention in float64."""
+        """Plain softmax attention in float64, over keys and values as their cache holds them."""
         setup, group = self.setup, self.setup.heads // self.setup.kv_heads
-        key = self.key[index].double().repeat_interleave(group, 1)
-        value = self.value[index].double().repeat_interleave(group, 1)
+        key, value = (part.double().repeat_interleave(group, 1) for part in self._cached(index))
         scores = torch.einsum("tnh,snh->nts", self.query[index].double(), key) * setup.scale
         if setup.soft_cap:
             scores = setup.soft_cap * torch.tanh(scores / setup.soft_cap)
@@ -69,13 +100,29 @@ class Sequences:
         hidden = place[None] > place[:, None]
         if setup.window:
             hidden |= place[None] <= place[:, None] - setup.window
-        return torch.einsum("nts,snh->tnh", scores.masked_fill(hidden, -torch.inf).softmax(-1), value)
+        if setup.slopes is not None:
+            scores -= setup.slopes.view(-1, 1, 1) * (place[:, None] - place[None])
+        scores.masked_fill_(hidden, -torch.inf)
+        if setup.sinks is not None:  # one place more, whose value is zero
+            scores = torch.cat((scores, setup.sinks.view(-1, 1, 1).expand(-1, len(place), 1)), 2)
+            value = torch.cat((value, torch.zeros_like(value[:1])))
+        return torch.einsum("nts,snh->tnh", scores.softmax(-1), value)
+
+    def _cached(self, index: int) -> list[Tensor]:
+        """The sequence's keys and values, rounded to the cache's type."""
+        length = self.lengths[index]
+        cache = self.setup.new_cache(-(-length // self.setup.block_size))
+        kv_write.reference(self.key[index], self.value[index], torch.arange(length), cache)
+        found = []
+        for part, scales in zip(cache[:2], cache[2:], strict=True):
+            wide = part.float() if scales is None else part.float() * scales.unsqueeze(-1)
+            found.append(wide.flatten(0, 1)[:length])
+        return found
 
     def run(self, chosen: list[int], chunk: int, seed: int = 0) -> dict[int, Tensor]:
         """Outputs of the chosen sequences, fed in chunks of `chunk` or one token, in changing company."""
         setup, chooser = self.setup, random.Random(seed)
-        shape = (self.num_blocks, setup.block_size, setup.kv_heads, setup.head_dim)
-        caches = [torch.full(shape, torch.nan, dtype=setup.dtype) for _ in range(2)]
+        cache = setup.new_cache(self.num_blocks)
         done = dict.fromkeys(chosen, 0)
         outputs: dict[int, list[Tensor]] = {index: [] for index in chosen}
         while waiting := [index for index in chosen if done[index] < self.lengths[index]]:
@@ -85,11 +132,11 @@ class Sequences:
                 size = chooser.choice((1, chunk)) if chunk < 1000 else chunk
                 spans.append((index, done[index], min(done[index] + size, self.lengths[index])))
                 done[index] = spans[-1][2]
-            for (index, _, _), part in zip(spans, self._step(spans, caches), strict=True):
+            for (index, _, _), part in zip(spans, self._step(spans, cache), strict=True):
                 outputs[index].append(part)
         return {index: torch.cat(parts) for index, parts in outputs.items()}
 
-    def _step(self, spans: list[tuple[int, int, int]], caches: list[Tensor]) -> tuple[Tensor, ...]:
+    def _step(self, spans: list[tuple[int, int, int]], cache: LayerKV) -> tuple[Tensor, ...]:
         setup, size = self.setup, self.setup.block_size
         sizes = [end - start for _, start, end in spans]
         slots = [
@@ -101,7 +148,7 @@ class Sequences:
         def gather(rows: list[Tensor]) -> Tensor:
             return torch.cat([rows[index][start:end] for index, start, end in spans])
 
-        kv_write(gather(self.key), gather(self.value), torch.tensor(slots), *caches)
+        kv_write(gather(self.key), gather(self.value), torch.tensor(slots), cache)
         batch = AttentionBatch(
             query_starts=[sum(sizes[:count]) for count in range(len(sizes) + 1)],
             context_lens=[end for _, _, end in spans],
@@ -110,11 +157,13 @@ class Sequences:
         )
         output = paged_attention(
             gather(self.query),
-            *caches,
+            cache,
             batch,
             scale=setup.scale,
             window=setup.window,
             soft_cap=setup.soft_cap,
+            slopes_N=setup.slopes,
+            sinks_N=setup.sinks,
         )
         return output.split(sizes)
 
@@ -136,7 +185,7 @@ def test_same_bits_whatever_the_batch_and_the_chunks(setup: Setup) -> None:
     together = sequences.run(everyone, 1000)
     for index in everyone:
         assert torch.equal(sequences.run([index], 1000)[index], together[index])
-    for chunk in (7, 20, 64):
+    for chunk in (1, 7, 64):
         for index, output in sequences.run(everyone, chunk, seed=chunk).items():
             assert torch.equal(output, together[index])
 
@@ -171,12 +220,12 @@ def test_a_sequence_of_nan_leaves_its_neighbours_alone() -> None:
 def test_number_of_torch_calls_does_not_grow_with_decoding_sequences() -> None:
     def count(num_sequences: int) -> int:
         sequences = Sequences(Setup(4, 2, 16), lengths=(20,) * num_sequences)
-        caches = [torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)]
+        cache = LayerKV(*(torch.zeros(sequences.num_blocks, 16, 2, 16) for _ in range(2)))
         batch = AttentionBatch(list(range(num_sequences + 1)), [20] * num_sequences, sequences.tables, 16)
         query = torch.zeros(num_sequences, 4, 16)
-        paged_attention(query, *caches, batch, scale=1.0)  # the plan of the work is made once for all layers
+        paged_attention(query, cache, batch, scale=1.0)  # the plan of the work is made once for all layers
         with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU]) as profile:
-            paged_attention(query, *caches, batch, scale=1.0)
+            paged_attention(query, cache, batch, scale=1.0)
         return sum(event.count for event in profile.key_averages())
 
     assert count(16) == count(2)

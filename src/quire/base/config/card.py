@@ -30,7 +30,3 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     hf_config: dict[str, Any]
     sampling_defaults: dict[str, Any] = {}
-
-    def kv_bytes_per_token(self, dtype_bytes: int) -> int:
-        """Bytes one token's keys and values take over all layers."""
-        return 2 * sum(self.kv_heads) * self.head_dim * dtype_bytes

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.kv_format import choose_kv_format
 from quire.base.config.precision import weight_bytes
 from quire.base.config.resolved import DTYPE_BYTES, CacheConfig, Decision, Dtype, SchedulerConfig
 from quire.base.errors import ConfigError
@@ -56,7 +57,8 @@ def plan_memory(
 ) -> tuple[int, CacheConfig, MemoryPlan, list[Decision]]:
     """(max_model_len, cache, plan, decisions). Raises ConfigError when what was asked for does not fit."""
     block_size: int = asked["block_size"]
-    block_bytes = card.kv_bytes_per_token(DTYPE_BYTES[dtype]) * block_size
+    kv = choose_kv_format(asked, card, dtype)
+    block_bytes = kv.bytes_per_token(card) * block_size
     wanted_len, is_exact_len = _wanted_length(asked, card)
     wanted_blocks = _blocks(wanted_len, block_size)
     used_bytes = weight_bytes(card, dtype, asked["quantization"]) + headroom_bytes(card, scheduler, dtype)
@@ -80,7 +82,9 @@ def plan_memory(
     cache = CacheConfig(
         block_size=block_size,
         num_blocks=pool.num_blocks,
-        dtype=dtype,
+        dtype=kv.format.dtype,
+        has_scales=kv.format.has_scales,
+        own_dtype_layers=kv.own_layers,
         enable_prefix_caching=asked["enable_prefix_caching"],
         hash_algorithm=asked["prefix_caching_hash_algo"],
     )

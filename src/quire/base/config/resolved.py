@@ -9,15 +9,21 @@ import msgspec
 from quire.base.config.card import ModelCard
 
 Dtype = Literal["float32", "bfloat16", "float16"]
+KvDtype = Literal["float32", "bfloat16", "float16", "int8", "float8_e4m3fn", "float8_e5m2"]
 DTYPE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
 
 
 class CacheConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """The KV pool: `num_blocks` blocks of `block_size` tokens, in `dtype`."""
+    """The KV pool: `num_blocks` blocks of `block_size` tokens, in `dtype`; `own_dtype_layers` keep the network's.
+
+    With `has_scales` each head of each token has a float32 scale beside its numbers.
+    """
 
     block_size: int
     num_blocks: int
-    dtype: Dtype
+    dtype: KvDtype
+    has_scales: bool = False
+    own_dtype_layers: list[int] = []
     enable_prefix_caching: bool = True
     hash_algorithm: Literal["sha256", "sha256_cbor"] = "sha256"
 

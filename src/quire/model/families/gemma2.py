@@ -93,7 +93,7 @@ class Gemma2Attention(Layer):
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
         query, key, value = (part.view(len(x_TD), -1, self.head_dim) for part in self.qkv.split(x_TD))
-        return self.output(self.attention(angles.turn(query), angles.turn(key), value, step))
+        return self.output(self.attention(query, key, value, step, angles))
 
 
 class Gemma2MLP(Layer):

@@ -85,7 +85,7 @@ class GPTNeoXAttention(Layer):
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
         query, key, value = self.qkv(x_TD).view(len(x_TD), -1, 3, self.head_dim).unbind(-2)
-        return self.output(self.attention(angles.turn(query), angles.turn(key), value, step))
+        return self.output(self.attention(query, key, value, step, angles))
 
 
 class GPTNeoXMLP(Layer):

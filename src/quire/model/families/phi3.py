@@ -91,7 +91,7 @@ class Phi3Attention(Layer):
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
         query, key, value = (part.view(len(x_TD), -1, self.head_dim) for part in self.qkv.split(x_TD))
-        seen = self.attention(angles.turn(query), angles.turn(key), value, step)
+        seen = self.attention(query, key, value, step, angles)
         return self.output(seen)
 
 

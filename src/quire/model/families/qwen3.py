@@ -95,8 +95,8 @@ class Qwen3Attention(Layer):
 
     def forward(self, x_TD: Tensor, angles: Angles, step: StepInput) -> Tensor:
         query, key, value = (part.view(len(x_TD), -1, self.head_dim) for part in self.qkv.split(x_TD))
-        query, key = angles.turn(self.query_norm(query)), angles.turn(self.key_norm(key))
-        return self.output(self.attention(query, key, value, step))
+        norms = self.query_norm, self.key_norm
+        return self.output(self.attention(query, key, value, step, angles, norms))
 
 
 class Qwen3MLP(Layer):

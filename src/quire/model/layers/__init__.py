@@ -6,8 +6,8 @@ from quire.model.layers.layer import Layer
 from quire.model.layers.linear import Embedding, Linear
 from quire.model.layers.norm import LayerNorm, RMSNorm
 from quire.model.layers.rotary import Angles, Rotary
-from quire.model.layers.step_input import LayerCache, LayerKV, StepInput
-from quire.model.ops import AttentionBatch
+from quire.model.layers.step_input import LayerCache, StepInput
+from quire.model.ops import AttentionBatch, LayerKV
 
 __all__ = [
     "Angles",

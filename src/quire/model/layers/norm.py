@@ -22,6 +22,12 @@ class RMSNorm(Layer):
         return ops.rms_norm(x, self.weight, self.eps, self.offset)
 
 
+def head_norms(query: RMSNorm, key: RMSNorm) -> ops.HeadNorms:
+    """The norms of query and key heads as `rope_kv_write` takes them; they differ in their weights alone."""
+    assert (query.eps, query.offset) == (key.eps, key.offset)
+    return ops.HeadNorms(query.weight, key.weight, query.eps, query.offset)
+
+
 class LayerNorm(Layer):
     """Mean and variance normalisation over the last dimension, with weight and bias."""
 

@@ -25,9 +25,6 @@ class Angles:
     cos: Tensor
     sin: Tensor
 
-    def turn(self, x_TNH: Tensor) -> Tensor:
-        return ops.rope(x_TNH, self.cos, self.sin)
-
 
 class Rotary:
     """Turns positions into angles for heads of `head_dim`, whose first R numbers are turned (all as a rule).

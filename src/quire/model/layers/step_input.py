@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from quire.model.ops import AttentionBatch
+from quire.model.ops import AttentionBatch, LayerKV
 
 
 class LayerCache(NamedTuple):
@@ -15,13 +15,6 @@ class LayerCache(NamedTuple):
 
     num_kv_heads: int
     head_dim: int
-
-
-class LayerKV(NamedTuple):
-    """One layer's cache: keys and values, each (num_blocks, block_size, num_kv_heads, head_dim)."""
-
-    key: Tensor
-    value: Tensor
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,13 +6,14 @@ from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
-from quire.model.ops.kv_write import kv_write
+from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
+from quire.model.ops.rope_kv_write import HeadNorms, rope_kv_write
 from quire.model.ops.scale import scale
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.table import OPS, explain
@@ -21,6 +22,8 @@ from quire.model.ops.top_logits import top_logits
 __all__ = [
     "OPS",
     "AttentionBatch",
+    "HeadNorms",
+    "LayerKV",
     "activation",
     "add",
     "angles",
@@ -34,6 +37,7 @@ __all__ = [
     "paged_attention",
     "rms_norm",
     "rope",
+    "rope_kv_write",
     "scale",
     "soft_cap",
     "top_logits",

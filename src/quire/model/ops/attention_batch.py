@@ -25,6 +25,7 @@ import torch
 from torch import Tensor
 
 TILE_TOKENS = 128
+LONG_CONTEXT_TOKENS = 16384
 
 Ints = npt.NDArray[np.int64]
 T = TypeVar("T")
@@ -36,8 +37,9 @@ class WorkGroup:
 
     `row_of_item` (I,) names each item's row block; `ranks` are the (start, end) of the items of each rank.
     `slots` (I, TILE) are cache slots, always of written tokens; `hidden` (I, rows, TILE) is true where a query
-    must not look. `tokens` (B, rows) are indices into the step's tokens, the last one repeated in a block cut
-    short; `kept` and `kept_tokens` say which of the B·rows results are real and where they go.
+    must not look. `positions` (B, rows) are the queries', `tiles` (I,) the items' tiles. `tokens` (B, rows) are
+    indices into the step's tokens, the last one repeated in a block cut short; `kept` and `kept_tokens` say which of
+    the B·rows results are real and where they go.
     """
 
     tokens: Tensor
@@ -47,11 +49,18 @@ class WorkGroup:
     ranks: list[tuple[int, int]]
     slots: Tensor
     hidden: Tensor
+    positions: Tensor
+    tiles: Tensor
     _slots_by_head: dict[int, Tensor] = field(default_factory=dict)
 
     @property
     def rows(self) -> int:
         return self.tokens.shape[1]
+
+    def distance(self) -> Tensor:
+        """(I, rows, TILE) float32: how far each key lies behind each query."""
+        keys = self.tiles[:, None, None] * TILE_TOKENS + torch.arange(TILE_TOKENS)
+        return (self.positions[self.row_of_item].unsqueeze(-1) - keys).float()
 
     def slots_by_head(self, num_heads: int) -> Tensor:
         """(I · K · TILE,) indices of (slot, head) rows in a cache seen as (slots · K, H)."""
@@ -124,7 +133,9 @@ def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkG
     lengths = np.diff(np.asarray(batch.query_starts, dtype=np.int64))
     tables = _padded(batch.block_tables)
     contexts = np.asarray(batch.context_lens, dtype=np.int64)
-    rows_of_sequence = np.where(lengths == 1, 1, np.where(lengths <= 32, 16, 64))
+    # a row block keeps the scores of its whole context: long ones are cut finer, to bound them
+    is_short = (lengths <= 32) | (contexts > LONG_CONTEXT_TOKENS)
+    rows_of_sequence = np.where(lengths == 1, 1, np.where(is_short, 16, 64))
     for rows in (1, 16, 64):
         sequences = np.flatnonzero((rows_of_sequence == rows) & (lengths > 0))
         if not len(sequences):
@@ -178,6 +189,8 @@ def _work_group(blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: in
         ranks=ranks,
         slots=torch.from_numpy(slots),
         hidden=torch.from_numpy(hidden),
+        positions=torch.from_numpy(blocks.positions),
+        tiles=torch.from_numpy(tile),
     )
 
 

@@ -17,6 +17,7 @@ from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
+from quire.model.ops.rope_kv_write import rope_kv_write
 from quire.model.ops.scale import scale
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.top_logits import top_logits
@@ -37,6 +38,7 @@ OPS: dict[str, Op[..., Any]] = {
         activation,
         soft_cap,
         kv_write,
+        rope_kv_write,
         paged_attention,
         first_largest,
     )

@@ -32,7 +32,7 @@ class UniprocExecutor:
         started_s = time.monotonic()
         model = load_model(config, report)
         loaded_s = time.monotonic()
-        caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.cache.dtype])
+        caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._runner = ModelRunner(config, model, caches)
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 

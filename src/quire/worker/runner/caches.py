@@ -1,4 +1,4 @@
-"""The KV pool's memory: one key and one value tensor per layer, committed page by page as blocks are used."""
+"""The KV pool's memory: tensors of keys and of values for each layer, committed page by page as blocks are used."""
 
 from __future__ import annotations
 
@@ -9,24 +9,39 @@ from quire.base.config import CacheConfig
 from quire.model.layers import LayerCache, LayerKV
 
 
-def allocate_caches(shapes: list[LayerCache], config: CacheConfig, dtype: torch.dtype) -> list[LayerKV]:
-    """Per layer key and value of shape (num_blocks, block_size, num_kv_heads, head_dim).
+def allocate_caches(shapes: list[LayerCache], config: CacheConfig, own_dtype: torch.dtype) -> list[LayerKV]:
+    """Per layer key and value of shape (num_blocks, block_size, num_kv_heads, head_dim), and their scales where the
+    format has any. `own_dtype` is the network's, which some layers may keep.
 
     `torch.empty` maps the memory without touching it, so the operating system commits a page only when a
     token is written to it: an idle server holds no KV memory.
     """
-    return [LayerKV(_empty(shape, config, dtype), _empty(shape, config, dtype)) for shape in shapes]
+    dtype: torch.dtype = getattr(torch, config.dtype)
+    return [
+        _allocate(shape, config, own_dtype, has_scales=False)
+        if layer in config.own_dtype_layers
+        else _allocate(shape, config, dtype, has_scales=config.has_scales)
+        for layer, shape in enumerate(shapes)
+    ]
 
 
-def _empty(shape: LayerCache, config: CacheConfig, dtype: torch.dtype) -> Tensor:
-    return torch.empty(
-        (config.num_blocks, config.block_size, shape.num_kv_heads, shape.head_dim), dtype=dtype
-    )
+def _allocate(shape: LayerCache, config: CacheConfig, dtype: torch.dtype, *, has_scales: bool) -> LayerKV:
+    slots = (config.num_blocks, config.block_size)
+    key, value = (torch.empty((*slots, *shape), dtype=dtype) for _ in "kv")
+    if not has_scales:
+        return LayerKV(key, value)
+    return LayerKV(key, value, *(torch.empty((*slots, shape.num_kv_heads)) for _ in "kv"))
 
 
 def copy_blocks(caches: list[LayerKV], copies: list[tuple[int, int]]) -> None:
     """Copy whole blocks, (source, destination) in order: a later copy may read an earlier one's target."""
     for source, destination in copies:
         for layer in caches:
-            layer.key[destination] = layer.key[source]
-            layer.value[destination] = layer.value[source]
+            for part in layer:
+                if part is not None:
+                    _as_bytes(part)[destination] = _as_bytes(part)[source]
+
+
+def _as_bytes(part: Tensor) -> Tensor:
+    """Torch moves bytes by index, but not all eight-bit types."""
+    return part.view(torch.uint8) if part.element_size() == 1 else part

@@ -3,7 +3,7 @@
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.setting import Setting
-from quire.base.config.states import KV_QUANTIZATION, MAMBA, awaits, by_value, idle, refused
+from quire.base.config.states import MAMBA, awaits, by_value, gone_idle, idle, refused
 
 GROUP = "CacheConfig"
 
@@ -67,17 +67,20 @@ IN_SHORT = (
                 value_states=by_value(refused("two different prefixes could share a name; give sha256 or "
                                               "sha256_cbor"),
                                       "xxhash", "xxhash_cbor")),
-    ROWS.option("kv-cache-dtype", kinds.choice("auto", "bfloat16", "float16", "fp8", "fp8_ds_mla", "fp8_e4m3",
-                "fp8_e5m2", "fp8_inc", "fp8_per_token_head", "int8_per_token_head"), "auto", {},
-                "KV cache dtype.",
-                value_states=by_value(KV_QUANTIZATION, "fp8", "fp8_ds_mla", "fp8_e4m3", "fp8_e5m2", "fp8_inc",
-                "fp8_per_token_head",
-                "int8_per_token_head") | by_value(awaits("KV cache in another precision than the weights"),
-                "bfloat16", "float16")),
-    ROWS.option("calculate-kv-scales", kinds.switch(), False, KV_QUANTIZATION,
+    ROWS.option("kv-cache-dtype", kinds.choice("auto", "bfloat16", "float16", "float32", "fp8", "fp8_ds_mla",
+                "fp8_e4m3", "fp8_e5m2", "fp8_inc", "fp8_per_token_head", "int8_per_token_head"), "auto", {},
+                "What the KV cache holds keys and values in. auto: as the network computes. fp8 is fp8_e4m3; that "
+                "and fp8_e5m2 are written as they are, beyond their largest number (448, 57344) is that number. "
+                "fp8_per_token_head and int8_per_token_head hold a scale for each head of each token.",
+                value_states=by_value(refused("it is the layout of latent attention (MLA), which no family here has; "
+                                              "give fp8"), "fp8_ds_mla")
+                | by_value(refused("it is for another company's accelerators; give fp8"), "fp8_inc")),
+    ROWS.option("calculate-kv-scales", kinds.switch(), False,
+                gone_idle("--kv-cache-dtype fp8_per_token_head computes a scale for each head of each token"),
                 "Compute FP8 KV scales on the fly (deprecated)."),
-    ROWS.option("kv-cache-dtype-skip-layers", kinds.text(), [], KV_QUANTIZATION,
-                "Layers (indices or attention kinds) kept unquantized.", many=True),
+    ROWS.option("kv-cache-dtype-skip-layers", kinds.text(), [], {},
+                "Numbers of layers, from 0, whose keys and values stay as the network computes whatever "
+                "--kv-cache-dtype says.", many=True),
     ROWS.option("kv-sharing-fast-prefill", kinds.switch(), False,
                 idle("no family Quire knows shares KV between layers"), "Prefill shortcut for KV-sharing models."),
     ROWS.option("mamba-cache-dtype", kinds.choice("auto", "float16", "float32"), "auto", MAMBA,

@@ -19,8 +19,9 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 5  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 6  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
+CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
 _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
@@ -32,7 +33,7 @@ _SIGNATURES: dict[str, list[Any]] = {
         f"quire_{op}": [c_void_p]
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows", "linear_top", "linear_int8_top"),
-            *("rms_norm", "rope", "activation", "attention", "kv_write"),
+            *("rms_norm", "rope", "activation", "attention", "kv_write", "rope_kv_write"),
             *("pointwise", "layer_norm", "angles", "embedding", "compact", "first_largest"),
         )
     },
@@ -103,6 +104,11 @@ def check_index(index_T: Tensor, num_rows: int) -> Tensor:
 def check_bounds(index_T: Tensor, num_rows: int) -> None:
     if len(index_T) and not 0 <= int(index_T.min()) <= int(index_T.max()) < num_rows:
         raise IndexError(f"row index out of the table's {num_rows} rows")
+
+
+def address(tensor: torch.Tensor | None) -> int | None:
+    """Of the first element; None where there is no tensor."""
+    return None if tensor is None else tensor.data_ptr()
 
 
 @cache

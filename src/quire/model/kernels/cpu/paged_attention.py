@@ -14,7 +14,7 @@ from torch import Tensor
 from quire.model import ops
 from quire.model.kernels.cpu import native
 
-MAX_HEAD_DIM = 256  # of native/attention.h
+MAX_HEAD_DIM = 512  # of native/attention_rows.h
 supported = native.refusal
 variant = native.chosen
 
@@ -32,7 +32,8 @@ class _Batch(ctypes.Structure):
 class _AttentionCall(native.Call):
     op = "attention"
     _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("batch", "query", "key_cache", "value_cache", "output")),
+        *((name, ctypes.c_void_p) for name in ("batch", "query", "key_cache", "value_cache")),
+        *((name, ctypes.c_void_p) for name in ("key_scales", "value_scales", "slopes", "sinks", "output")),
         *((name, ctypes.c_int64) for name in ("query_stride", "heads", "key_heads", "head_dim", "window")),
         ("scale", ctypes.c_float),
         ("soft_cap", ctypes.c_float),
@@ -82,27 +83,32 @@ def _int32(numbers: list[int]) -> npt.NDArray[np.int32]:
 
 def run(
     query_TNH: Tensor,
-    key_cache: Tensor,
-    value_cache: Tensor,
+    cache: ops.LayerKV,
     batch: ops.AttentionBatch,
     *,
     scale: float,
     window: int = 0,
     soft_cap: float = 0.0,
+    slopes_N: Tensor | None = None,
+    sinks_N: Tensor | None = None,
 ) -> Tensor:
-    num_blocks, block_size, key_heads, head_dim = key_cache.shape
-    is_plain = key_cache.is_contiguous() and value_cache.is_contiguous() and head_dim <= MAX_HEAD_DIM
-    if not is_plain:
+    biases = (slopes_N, sinks_N)
+    head_dim = cache.key.shape[-1]
+    if head_dim > MAX_HEAD_DIM or not all(x is None or x.is_contiguous() for x in (*cache, *biases)):
         return ops.paged_attention.reference(
-            query_TNH, key_cache, value_cache, batch, scale=scale, window=window, soft_cap=soft_cap
+            query_TNH,
+            cache,
+            batch,
+            scale=scale,
+            window=window,
+            soft_cap=soft_cap,
+            slopes_N=slopes_N,
+            sinks_N=sinks_N,
         )
     step = batch.once(StepBatch)
+    _check(query_TNH, cache, batch, step, biases)
     tokens, heads, _ = query_TNH.shape
-    if query_TNH.shape[2] != head_dim or heads % key_heads or value_cache.shape != key_cache.shape:
-        raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(key_cache.shape)}")
-    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
-        raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")
-    step.cache_blocks = min(step.cache_blocks, num_blocks)
+    step.cache_blocks = min(step.cache_blocks, len(cache.key))
     if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
         query_TNH = query_TNH.contiguous()
     output_TNH = torch.empty((tokens, heads, head_dim), dtype=query_TNH.dtype)
@@ -110,18 +116,35 @@ def run(
         tokens,
         step.address,
         query_TNH.data_ptr(),
-        key_cache.data_ptr(),
-        value_cache.data_ptr(),
+        *map(native.address, (*cache, *biases)),
         output_TNH.data_ptr(),
         query_TNH.stride(0),
         heads,
-        key_heads,
+        cache.key.shape[2],
         head_dim,
         window,
         scale,
         soft_cap,
         native.DTYPES[query_TNH.dtype],
-        native.DTYPES[key_cache.dtype],
+        native.CACHE_DTYPES[cache.key.dtype],
     )
     native.call(layer)
     return output_TNH
+
+
+def _check(
+    query_TNH: Tensor,
+    cache: ops.LayerKV,
+    batch: ops.AttentionBatch,
+    step: StepBatch,
+    biases: tuple[Tensor | None, Tensor | None],
+) -> None:
+    cache.check()
+    tokens, heads, head_dim = query_TNH.shape
+    num_blocks, block_size, key_heads, cached_dim = cache.key.shape
+    if head_dim != cached_dim or heads % key_heads:
+        raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(cache.key.shape)}")
+    if any(x is not None and (x.dtype is not torch.float32 or x.shape != (heads,)) for x in biases):
+        raise TypeError(f"paged_attention: slopes or sinks not float32 of {heads} heads")
+    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
+        raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")
