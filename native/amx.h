@@ -19,12 +19,14 @@ struct alignas(64) TileShapes {
     uint8_t rows[16] = {};
 };
 
-// All eight tiles whole. Rows and columns past a matrix's edge are the caller's to pad.
-INLINE void use_tiles() {
+// All eight tiles whole. Rows and columns past a matrix's edge are the caller's to pad. Products shallower than a tile
+// are made of inputs in tiles 4 and 5, cut to `depth` bytes, and weights in tiles 6 and 7, cut to depth / 4 rows. `rows`
+// are those of inputs and sums.
+INLINE void use_tiles(int depth = TILE_BYTES, int rows = TILE_ROWS) {
     TileShapes shapes;
     UNROLL for (int tile = 0; tile < 8; ++tile) {
-        shapes.row_bytes[tile] = TILE_BYTES;
-        shapes.rows[tile] = TILE_ROWS;
+        shapes.row_bytes[tile] = static_cast<uint16_t>(tile == 4 || tile == 5 ? depth : TILE_BYTES);
+        shapes.rows[tile] = static_cast<uint8_t>(tile >= 6 ? depth / 4 : rows);
     }
     _tile_loadconfig(&shapes);
 }

@@ -48,6 +48,7 @@ struct QuireLinearCall {
     const void* bias;
     void* out;
     int64_t x_stride;
+    int32_t out_is_float;  // whatever the weight's type
 };
 
 struct QuireLinearInt8Call {
@@ -57,6 +58,20 @@ struct QuireLinearInt8Call {
     const void* bias;
     void* out;
     int64_t x_stride;
+    int32_t dtype;
+    int32_t out_is_float;
+};
+
+// The `count` highest of each row's results in float32 and their outputs, (rows, count) contiguous.
+struct QuireLinearTopCall {
+    int64_t rows;
+    const void* weight;  // QuireLinear or QuireLinearInt8
+    const void* x;
+    const void* bias;
+    float* values;
+    int64_t* indices;
+    int64_t x_stride;
+    int64_t count;
     int32_t dtype;
 };
 
@@ -148,6 +163,8 @@ struct QuireKernels {
     void (*linear_rows)(const QuireRowsCall*);
     void (*linear_int8)(const QuireLinearInt8Call*);
     void (*linear_int8_rows)(const QuireRowsCall*);
+    void (*linear_top)(const QuireLinearTopCall*);
+    void (*linear_int8_top)(const QuireLinearTopCall*);
     void (*rms_norm)(const QuireRmsNormCall*);
     void (*rope)(const QuireRopeCall*);
     void (*activation)(const QuireActivationCall*);

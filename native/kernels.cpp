@@ -4,6 +4,7 @@
 #include "linear.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
+#include "linear_top.h"
 #include "rms_norm.h"
 #include "rope.h"
 
@@ -11,8 +12,8 @@ namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
 const QuireKernels kernels = {
-    linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
-    rms_norm,    rope,             activation, attention,
+    linear_pack, linear_int8_pack, linear,   linear_rows, linear_int8, linear_int8_rows,
+    linear_top,  linear_int8_top,  rms_norm, rope,        activation,  attention,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

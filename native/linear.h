@@ -5,8 +5,8 @@
 //
 //     bfloat16   panel p:   [n0:k0 n0:k1] [n1:k0 n1:k1] … [n31:k0 n31:k1]   128 bytes, then k2 k3, …
 //
-// Missing outputs and the odd last k are zero. The same bytes serve one row and many, and 16 pairs by 16 outputs
-// are an AMX tile.
+// Missing outputs are zero, and so is what fills a panel of bfloat16 up to whole tiles of 16 pairs. The same bytes
+// serve one row and many, and 16 pairs by 16 outputs are an AMX tile.
 //
 // Order of accumulation: one float32 accumulator for each (row, output) runs over k from 0 upwards; bias is added
 // after the last. Rows and outputs only decide which accumulators are computed together, so a row's bits do not
@@ -15,11 +15,20 @@
 
 #include "api.h"
 #include "parallel.h"
+#if QUIRE_LEVEL >= 4
+#include "tile_sweep.h"
+#endif
 
 namespace quire::QUIRE_NAMESPACE {
 
 constexpr int PANEL = 32;
+constexpr int64_t TILE_STEPS = 16;  // a panel of bfloat16 or 8 bits has whole tiles of steps
 constexpr int VECS = PANEL / WIDTH;  // vectors of a panel
+
+// Steps of a panel, K inputs each.
+INLINE int64_t panel_steps(int64_t inputs, int64_t K) {
+    return K == 1 ? inputs : up(inputs, K * TILE_STEPS) * TILE_STEPS;
+}
 
 // How one type of weight is multiplied: `X` is what a row of inputs is made of, one for each step along k.
 template <class T>
@@ -80,22 +89,32 @@ struct LinearCall {
     const typename Product<T>::Step* packed;
     const typename Product<T>::X* x;
     const T* bias;
-    T* out;
+    void* out;
     int64_t rows, outputs, steps;
     int64_t x_stride;  // in X
+    int64_t out_stride;
+    bool out_is_float;  // or T
+#if QUIRE_LEVEL >= 4
+    PackedRows tiles;  // the inputs instead of x, for bfloat16
+#endif
 };
+
+template <class O>
+INLINE void store_first(O* to, Vec x, int64_t count) {
+    if (count >= WIDTH) store(to, x);
+    else store_part(to, x, count);
+}
 
 template <class T>
 NOINLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, const Vec* sum) {
     UNROLL for (int v = 0; v < VECS; ++v) {
-        int64_t n = output + v * WIDTH, left = call.outputs - n;
+        const int64_t n = output + v * WIDTH, left = call.outputs - n;
         if (left <= 0) return;
-        T* to = call.out + row * call.outputs + n;
-        if (left >= WIDTH) {
-            store(to, call.bias ? add(sum[v], load(call.bias + n)) : sum[v]);
-        } else {
-            store_part(to, call.bias ? add(sum[v], load_part(call.bias + n, left)) : sum[v], left);
-        }
+        Vec y = sum[v];
+        if (call.bias) y = add(y, left >= WIDTH ? load(call.bias + n) : load_part(call.bias + n, left));
+        const int64_t at = row * call.out_stride + n;
+        if (call.out_is_float) store_first(static_cast<float*>(call.out) + at, y, left);
+        else store_first(static_cast<T*>(call.out) + at, y, left);
     }
 }
 
@@ -166,7 +185,7 @@ static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, i
     constexpr bool same_form = sizeof(X) == P::K * sizeof(T);
     const bool collides =
         call.rows >= ROWS_THAT_COLLIDE && x_stride * static_cast<int64_t>(sizeof(T)) % COLLISION_BYTES == 0;
-    if (same_form && inputs % P::K == 0 && x_stride % P::K == 0 && !collides) {
+    if (same_form && inputs == call.steps * P::K && x_stride % P::K == 0 && !collides) {
         call.x = reinterpret_cast<const X*>(x);
         call.x_stride = x_stride / P::K;
         return nullptr;
@@ -186,30 +205,84 @@ static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, i
             for (; k + WIDTH <= inputs; k += WIDTH) store(row + k, load(from + k));
             for (; k < inputs; ++k) row[k] = widen(from[k]);
         }
-        if (inputs % P::K) row[inputs] = Element{};
+        for (int64_t k = inputs; k < call.steps * P::K; ++k) row[k] = Element{};
     }
     return copy;
 }
 
-template <class T>
-static void linear_typed(const QuireLinearCall& asked) {
-    const QuireLinear& weight = *asked.weight;
-    LinearCall<T> call{};
-    call.packed = static_cast<const typename Product<T>::Step*>(weight.packed);
-    call.bias = static_cast<const T*>(asked.bias);
-    call.out = static_cast<T*>(asked.out);
-    call.rows = asked.rows;
-    call.outputs = weight.outputs;
-    call.steps = up(weight.inputs, Product<T>::K);
-    void* copy = convert_inputs(call, static_cast<const T*>(asked.x), asked.x_stride, weight.inputs);
-    int64_t lines = call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64;
-    share(up(weight.outputs, PANEL), lines * most(4, call.rows),
-          [&](int64_t first, int64_t last) { linear_panels(call, first, last); });
-    __builtin_free(copy);
+#if QUIRE_LEVEL >= 4
+// Every number of rows goes this way: a tile's products are added up in an order of their own.
+static void* convert_inputs(LinearCall<bf16>& call, const bf16* x, int64_t x_stride, int64_t inputs) {
+    call.tiles = packed_rows(call.rows, inputs, sizeof(bf16));
+    share(call.rows, up(inputs, 32), [&](int64_t first, int64_t last) {
+        for (int64_t row = first; row < last; ++row) pack_row(call.tiles, row, x + row * x_stride, inputs * 2);
+    });
+    clear_missing_rows(call.tiles);
+    return call.tiles.tiles;
 }
 
-static void linear(const QuireLinearCall* call) {
-    with_dtype(call->weight->dtype, [&](auto type) { linear_typed<decltype(type)>(*call); });
+static void sweep_linear(const LinearCall<bf16>& call, int64_t first, int64_t last) {
+    sweep_units<Bfloat16Tiles>(call.tiles, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE,
+                               up(call.outputs, PANEL), first, last,
+                               [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+                                   const Vec sums[VECS] = {load(low), load(high)};
+                                   finish(call, row, panel * PANEL, sums);
+                               });
+}
+#endif
+
+// Units of work: panels, or parts of the rows times panels.
+template <class T>
+static int64_t linear_units(const LinearCall<T>& call) {
+    const int64_t panels = up(call.outputs, PANEL);
+#if QUIRE_LEVEL >= 4
+    if (call.tiles.tiles) return panels * up(call.tiles.blocks(), blocks_at_once(call.tiles));
+#endif
+    return panels;
+}
+
+// All rows against the panels of one part of the units.
+template <class T>
+static void linear_range(const LinearCall<T>& call, int64_t first, int64_t last) {
+#if QUIRE_LEVEL >= 4
+    if constexpr (Product<T>::K == 2) return sweep_linear(call, first, last);
+#endif
+    linear_panels(call, first, last);
+}
+
+// Calls body(call) with the inputs in the form of the weight's type and where results go left open.
+template <class F>
+static void with_linear(const QuireLinear& weight, const void* x, int64_t x_stride, int64_t rows, const void* bias,
+                        const F& body) {
+    with_dtype(weight.dtype, [&](auto type) {
+        using T = decltype(type);
+        LinearCall<T> call{};
+        call.packed = static_cast<const typename Product<T>::Step*>(weight.packed);
+        call.bias = static_cast<const T*>(bias);
+        call.rows = rows;
+        call.outputs = weight.outputs;
+        call.steps = panel_steps(weight.inputs, Product<T>::K);
+        void* copy = convert_inputs(call, static_cast<const T*>(x), x_stride, weight.inputs);
+        body(call);
+        __builtin_free(copy);
+    });
+}
+
+// The work of one unit, in cache lines or so.
+template <class T>
+INLINE int64_t linear_cost(const LinearCall<T>& call) {
+    return call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64 * most(4, call.rows);
+}
+
+static void linear(const QuireLinearCall* asked) {
+    if (asked->rows == 0) return;
+    with_linear(*asked->weight, asked->x, asked->x_stride, asked->rows, asked->bias, [&](auto& call) {
+        call.out = asked->out;
+        call.out_stride = call.outputs;
+        call.out_is_float = asked->out_is_float;
+        share(linear_units(call), linear_cost(call),
+              [&](int64_t first, int64_t last) { linear_range(call, first, last); });
+    });
 }
 
 }  // namespace quire::QUIRE_NAMESPACE

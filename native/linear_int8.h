@@ -86,31 +86,36 @@ struct Int8Call {
     const void* bias;
     void* out;
     int32_t dtype;
+    bool out_is_float;  // or dtype
     int64_t rows, steps;
     int64_t x_stride;  // in steps
+    int64_t out_stride;
+#if QUIRE_LEVEL >= 4
+    PackedRows tiles;  // the inputs instead of x
+#endif
 };
 
 template <class T>
-static void finish_int8_typed(const Int8Call& call, int64_t row, int64_t output, const Sums* sums) {
+INLINE void finish_int8_typed(const Int8Call& call, int64_t row, int64_t output, const Vec* sums) {
     const QuireLinearInt8& weight = *call.weight;
     const Vec x_scale = splat(call.x_scales[row]);
     UNROLL for (int v = 0; v < VECS; ++v) {
         const int64_t n = output + v * WIDTH, left = least(weight.outputs - n, WIDTH);
         if (left <= 0) return;
-        Vec y = to_float(subtract(sums[v], weight.offsets + n));
-        y = mul(mul(y, x_scale), load(weight.scales + n));
+        Vec y = mul(mul(sums[v], x_scale), load(weight.scales + n));
         const T* bias = static_cast<const T*>(call.bias);
         if (bias) y = add(y, left == WIDTH ? load(bias + n) : load_part(bias + n, left));
-        T* to = static_cast<T*>(call.out) + row * weight.outputs + n;
-        if (left == WIDTH) store(to, y);
-        else store_part(to, y, left);
+        const int64_t at = row * call.out_stride + n;
+        if (call.out_is_float) store_first(static_cast<float*>(call.out) + at, y, left);
+        else store_first(static_cast<T*>(call.out) + at, y, left);
     }
 }
 
-NOINLINE void finish_int8(const Int8Call& call, int64_t row, int64_t output, const Sums* sums) {
+NOINLINE void finish_int8(const Int8Call& call, int64_t row, int64_t output, const Vec* sums) {
     with_dtype(call.dtype, [&](auto type) { finish_int8_typed<decltype(type)>(call, row, output, sums); });
 }
 
+#if QUIRE_LEVEL < 4  // tiles take every number of rows
 // ROWS rows of inputs against PANELS panels.
 template <int ROWS, int PANELS>
 static void int8_tile(const Int8Call& call, int64_t row, int64_t panel) {
@@ -132,8 +137,9 @@ static void int8_tile(const Int8Call& call, int64_t row, int64_t panel) {
                 }
     UNROLL for (int p = 0; p < PANELS; ++p)
         UNROLL for (int m = 0; m < ROWS; ++m) {
-            Sums done[VECS];  // a copy: sums whose address is taken would be stored in every step
-            UNROLL for (int v = 0; v < VECS; ++v) done[v] = sums[p][m][v];
+            Vec done[VECS];
+            UNROLL for (int v = 0; v < VECS; ++v)
+                done[v] = to_float(subtract(sums[p][m][v], call.weight->offsets + (panel + p) * PANEL + v * WIDTH));
             finish_int8(call, row + m, (panel + p) * PANEL, done);
         }
 }
@@ -163,6 +169,19 @@ static void int8_panels(const Int8Call& call, int64_t first, int64_t last) {
     }
 }
 
+#endif
+
+// The nearest whole numbers, all within ±127.
+INLINE void store_int8(int8_t* to, Vec x) {
+#if QUIRE_LEVEL >= 2
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32(x)));
+#else
+    float rounded[WIDTH];
+    store(rounded, round(x));
+    UNROLL for (int i = 0; i < WIDTH; ++i) to[i] = static_cast<int8_t>(rounded[i]);
+#endif
+}
+
 // Rounds one row to 8 bits; returns its scale. Places of q past `count` up to a multiple of 4 become 0.
 template <class T>
 static float round_to_int8(const T* x, int64_t count, int8_t* q) {
@@ -184,54 +203,102 @@ static float round_to_int8(const T* x, int64_t count, int8_t* q) {
     const bool usable = highest_so_far > 0.0f && spoiled == 0.0f;
     const float inverse = usable ? 127.0f / highest_so_far : 0.0f;
     for (k = 0; k + WIDTH <= count && usable; k += WIDTH) {
-        float rounded[WIDTH];
-        store(rounded, round(mul(load(x + k), splat(inverse))));
-        UNROLL for (int i = 0; i < WIDTH; ++i) q[k + i] = static_cast<int8_t>(rounded[i]);
+        store_int8(q + k, mul(load(x + k), splat(inverse)));
     }
     for (; k < count; ++k) q[k] = usable ? static_cast<int8_t>(__builtin_rintf(widen(x[k]) * inverse)) : 0;
     for (; k % 4; ++k) q[k] = 0;
     return spoiled == 0.0f ? highest_so_far / 127.0f : __builtin_nanf("");
 }
 
+// The inputs of a call as 8 bits and scales, in memory for the caller to free.
 template <class T>
-static void round_inputs(const T* x, int64_t x_stride, int64_t inputs, int64_t rows, int64_t stride, Int8Step* steps,
-                         float* scales) {
-    const int64_t count = up(inputs, 4);
+static void* round_inputs(Int8Call& call, const T* x, int64_t x_stride) {
+    const int64_t inputs = call.weight->inputs, rows = call.rows;
+    auto* scales = static_cast<float*>(__builtin_malloc(static_cast<size_t>(rows) * sizeof(float)));
+    call.x_scales = scales;
+#if QUIRE_LEVEL >= 4
+    call.tiles = packed_rows(rows, inputs, 1);
+#else
+    constexpr int64_t LINE = 64 / static_cast<int64_t>(sizeof(Int8Step));
+    call.x_stride = up(call.steps, LINE) * LINE + LINE;
+    if (call.x_stride * static_cast<int64_t>(sizeof(Int8Step)) % COLLISION_BYTES == 0) call.x_stride += LINE;
+    auto* steps = static_cast<Int8Step*>(__builtin_malloc(static_cast<size_t>(rows * call.x_stride) * sizeof(Int8Step)));
+    call.x = steps;
+#endif
     share(rows, inputs / 4, [&](int64_t first, int64_t last) {
-        int8_t* q = static_cast<int8_t*>(__builtin_malloc(static_cast<size_t>(count * 4)));
+        auto* q = static_cast<int8_t*>(__builtin_malloc(static_cast<size_t>(call.steps * 4)));
+        memset(q, 0, static_cast<size_t>(call.steps * 4));
         for (int64_t m = first; m < last; ++m) {
             scales[m] = round_to_int8(x + m * x_stride, inputs, q);
-            for (int64_t s = 0; s < count; ++s) steps[m * stride + s] = int8_step(q + 4 * s);
+#if QUIRE_LEVEL >= 4
+            pack_row(call.tiles, m, q, inputs);
+#else
+            for (int64_t s = 0; s < call.steps; ++s) steps[m * call.x_stride + s] = int8_step(q + 4 * s);
+#endif
         }
         __builtin_free(q);
     });
+#if QUIRE_LEVEL >= 4
+    clear_missing_rows(call.tiles);
+    return call.tiles.tiles;
+#else
+    return steps;
+#endif
+}
+
+// Units of work, as linear_units.
+static int64_t linear_units(const Int8Call& call) {
+    const int64_t panels = up(call.weight->outputs, PANEL);
+#if QUIRE_LEVEL >= 4
+    return panels * up(call.tiles.blocks(), blocks_at_once(call.tiles));
+#else
+    return panels;
+#endif
+}
+
+static void linear_range(const Int8Call& call, int64_t first, int64_t last) {
+#if QUIRE_LEVEL >= 4
+    sweep_units<Int8Tiles>(call.tiles, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE,
+                           up(call.weight->outputs, PANEL), first, last,
+                           [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+                               const Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
+                                                       _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
+                               finish_int8(call, row, panel * PANEL, sums);
+                           });
+#else
+    int8_panels(call, first, last);
+#endif
+}
+
+INLINE int64_t linear_cost(const Int8Call& call) { return call.steps * 2 * most(4, call.rows); }
+
+// Calls body(call) with the inputs rounded and where results go left open.
+template <class F>
+static void with_linear(const QuireLinearInt8& weight, int32_t dtype, const void* x, int64_t x_stride, int64_t rows,
+                        const void* bias, const F& body) {
+    Int8Call call{};
+    call.weight = &weight;
+    call.bias = bias;
+    call.dtype = dtype;
+    call.rows = rows;
+    call.steps = panel_steps(weight.inputs, 4);
+    void* memory = nullptr;
+    with_dtype(dtype,
+               [&](auto type) { memory = round_inputs(call, static_cast<const decltype(type)*>(x), x_stride); });
+    body(call);
+    __builtin_free(memory);
+    __builtin_free(const_cast<float*>(call.x_scales));
 }
 
 static void linear_int8(const QuireLinearInt8Call* asked) {
-    const QuireLinearInt8* weight = asked->weight;
-    const int64_t rows = asked->rows;
-    Int8Call call{};
-    call.weight = weight;
-    call.bias = asked->bias;
-    call.out = asked->out;
-    call.dtype = asked->dtype;
-    call.rows = rows;
-    call.steps = up(weight->inputs, 4);
-    call.x_stride = call.steps + 64 / static_cast<int64_t>(sizeof(Int8Step));
-    if (call.x_stride * static_cast<int64_t>(sizeof(Int8Step)) % COLLISION_BYTES == 0)
-        call.x_stride += 64 / static_cast<int64_t>(sizeof(Int8Step));
-    auto* steps = static_cast<Int8Step*>(
-        __builtin_malloc(static_cast<size_t>(rows) * (static_cast<size_t>(call.x_stride) * sizeof(Int8Step) + 4) + 4));
-    auto* scales = reinterpret_cast<float*>(steps + rows * call.x_stride);
-    call.x = steps;
-    call.x_scales = scales;
-    with_dtype(asked->dtype, [&](auto type) {
-        round_inputs(static_cast<const decltype(type)*>(asked->x), asked->x_stride, weight->inputs, rows,
-                     call.x_stride, steps, scales);
+    if (asked->rows == 0) return;
+    with_linear(*asked->weight, asked->dtype, asked->x, asked->x_stride, asked->rows, asked->bias, [&](auto& call) {
+        call.out = asked->out;
+        call.out_stride = asked->weight->outputs;
+        call.out_is_float = asked->out_is_float;
+        share(linear_units(call), linear_cost(call),
+              [&](int64_t first, int64_t last) { linear_range(call, first, last); });
     });
-    share(up(weight->outputs, PANEL), call.steps * 2 * most(4, rows),
-          [&](int64_t first, int64_t last) { int8_panels(call, first, last); });
-    __builtin_free(steps);
 }
 
 // Rounds a weight of `dtype` into the packed form. The arrays of `to` are written.
@@ -239,11 +306,12 @@ static void linear_int8_pack(int32_t dtype, const void* weight, int64_t row_stri
     auto* packed = const_cast<int8_t*>(to->packed);
     auto* scales = const_cast<float*>(to->scales);
     auto* offsets = const_cast<int32_t*>(to->offsets);
-    const int64_t steps = up(to->inputs, 4);
+    const int64_t steps = panel_steps(to->inputs, 4);
     with_dtype(dtype, [&](auto type) {
         using T = decltype(type);
         share(up(to->outputs, PANEL), to->inputs * PANEL / 2, [&](int64_t first, int64_t last) {
             int8_t* q = static_cast<int8_t*>(__builtin_malloc(static_cast<size_t>(steps * 4)));
+            memset(q, 0, static_cast<size_t>(steps * 4));
             for (int64_t n = first * PANEL; n < last * PANEL; ++n) {
                 const bool exists = n < to->outputs;
                 const T* row = static_cast<const T*>(weight) + n * row_stride;
@@ -265,7 +333,7 @@ static void linear_int8_pack(int32_t dtype, const void* weight, int64_t row_stri
 // Rows of the weight by index, q · scale in the call's dtype.
 static void linear_int8_rows(const QuireRowsCall* call) {
     const auto* weight = static_cast<const QuireLinearInt8*>(call->weight);
-    const int64_t steps = up(weight->inputs, 4);
+    const int64_t steps = panel_steps(weight->inputs, 4);
     with_dtype(call->dtype, [&](auto type) {
         auto* to = static_cast<decltype(type)*>(call->out);
         share(call->rows, weight->inputs, [&](int64_t first, int64_t last) {

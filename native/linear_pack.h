@@ -9,13 +9,13 @@ namespace quire::QUIRE_NAMESPACE {
 // Where the element (output, k) lies, counted in elements; K is the group of k that lie side by side.
 INLINE int64_t packed_place(int64_t output, int64_t k, int64_t inputs, int64_t K) {
     int64_t panel = output / PANEL, in_panel = output % PANEL;
-    return ((panel * up(inputs, K) + k / K) * PANEL + in_panel) * K + k % K;
+    return ((panel * panel_steps(inputs, K) + k / K) * PANEL + in_panel) * K + k % K;
 }
 
 template <class E>
 static void pack_typed(const E* weight, int64_t row_stride, const QuireLinear& to, int64_t K) {
     E* packed = const_cast<E*>(static_cast<const E*>(to.packed));
-    int64_t steps = up(to.inputs, K);
+    int64_t steps = panel_steps(to.inputs, K);
     share(up(to.outputs, PANEL), steps * PANEL, [&](int64_t first, int64_t last) {
         for (int64_t panel = first; panel < last; ++panel) {
             E* write = packed + panel * steps * PANEL * K;

@@ -7,8 +7,10 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu.linear import PackedWeight, run
+from tests.model.kernels.native_library import use
 
-ROWS = 27  # past two tiles of twelve rows, the highest of any instruction set
+ROWS = 70  # past two pairs of tiles of sixteen rows, the highest of any instruction set
+COUNTS = [*range(1, 36), 47, 48, 49, 63, 64, 65, 69]
 DTYPES = [torch.float32, torch.bfloat16, torch.float16]
 SHAPES = [
     (1, 1),
@@ -42,7 +44,7 @@ def test_every_row_count_and_tail(instruction_set: str, dtype: torch.dtype, has_
         whole = run(x, packed, bias)
         tolerance = {torch.float32: 1e-5, torch.bfloat16: 1e-2, torch.float16: 2e-3}[dtype]
         torch.testing.assert_close(whole.double(), exact(x, weight, bias), rtol=tolerance, atol=tolerance)
-        for count in range(1, ROWS):
+        for count in COUNTS:
             assert torch.equal(run(x[:count], packed, bias), whole[:count]), (outputs, inputs, count)
             assert torch.equal(run(x[count:], packed, bias), whole[count:]), (outputs, inputs, count)
 
@@ -56,6 +58,34 @@ def test_threads_leave_the_same_bits(instruction_set: str, dtype: torch.dtype, t
         assert torch.equal(run(x, packed), whole)
     for row in range(len(x)):
         assert torch.equal(run(x[row : row + 1], packed), whole[row : row + 1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_results_in_float32_round_to_the_others(instruction_set: str, dtype: torch.dtype) -> None:
+    x, weight, bias = (
+        torch.randn(37, 100).to(dtype),
+        torch.randn(70, 100).to(dtype),
+        torch.randn(70).to(dtype),
+    )
+    packed = PackedWeight(weight)
+    wide = run(x, packed, bias, torch.float32)
+    assert wide.dtype is torch.float32
+    assert torch.equal(wide.to(dtype), run(x, packed, bias))
+    torch.testing.assert_close(wide.double(), exact(x, weight, bias), rtol=1e-4, atol=1e-4)
+    with pytest.raises(TypeError, match="float64"):
+        run(x, packed, bias, torch.float64)
+
+
+def test_more_inputs_than_the_second_cache_holds(two_threads: None) -> None:
+    with use("amx"):
+        x, weight = torch.randn(333, 3000).bfloat16(), torch.randn(150, 3000).bfloat16()
+        packed = PackedWeight(weight)
+        whole = run(x, packed, None, torch.float32)
+        torch.testing.assert_close(whole.double(), exact(x, weight, None), rtol=1e-3, atol=1e-2)
+        for start in range(0, 333, 37):
+            assert torch.equal(
+                run(x[start : start + 37], packed, None, torch.float32), whole[start : start + 37]
+            )
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)

@@ -8,7 +8,7 @@ import torch
 from quire.model.kernels.cpu.linear_int8 import PackedInt8Weight, run
 from quire.model.layers import Embedding, Linear
 from quire.model.ops import linear_int8
-from tests.model.kernels.test_linear import DTYPES, ROWS, SHAPES
+from tests.model.kernels.test_linear import COUNTS, DTYPES, ROWS, SHAPES
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
@@ -25,7 +25,7 @@ def test_every_row_count_and_tail_has_the_bits_of_the_reference(
         packed = PackedInt8Weight(weight)
         whole = run(x, packed, bias)
         assert torch.equal(whole, linear_int8.reference(x, weight, bias)), (outputs, inputs)
-        for count in range(1, ROWS):
+        for count in COUNTS:
             assert torch.equal(run(x[:count], packed, bias), whole[:count]), (outputs, inputs, count)
 
 
@@ -42,6 +42,13 @@ def test_threads_leave_the_same_bits(instruction_set: str, two_threads: None) ->
     packed, want = PackedInt8Weight(weight), linear_int8.reference(x, weight)
     for _ in range(20):
         assert torch.equal(run(x, packed), want)
+
+
+def test_results_in_float32_are_the_references(instruction_set: str) -> None:
+    x, weight = torch.randn(37, 200).bfloat16(), torch.randn(70, 200).bfloat16()
+    got = run(x, PackedInt8Weight(weight), None, torch.float32)
+    assert torch.equal(got, linear_int8.reference(x, weight, None, torch.float32))
+    assert torch.equal(got.bfloat16(), run(x, PackedInt8Weight(weight)))
 
 
 @pytest.mark.parametrize("spoiler", [torch.nan, torch.inf, -torch.inf], ids=str)

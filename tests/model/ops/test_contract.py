@@ -25,10 +25,13 @@ def test_provider_agrees_with_the_reference_in_float32(name: str, dtype: torch.d
         }
         want = op.reference(**exact)
         tolerance = op.tolerances[dtype]
+        dtype_of_result = narrow.get("out_dtype") or dtype
+        if isinstance(got, tuple):  # values in float32, and where they stand
+            got, want, dtype_of_result = got[0], want[0], torch.float32
         changed = ("key_cache", "value_cache") if want is None else ()  # such an op writes to its arguments
         pairs = [(narrow[key], exact[key]) for key in changed] or [(got, want)]
         for ours, theirs in pairs:
-            assert ours.dtype == dtype
+            assert ours.dtype == dtype_of_result
             torch.testing.assert_close(
                 ours.float(),
                 theirs,

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, float32, nn
 
 from quire.base.config import EngineConfig
 from quire.model import ops
@@ -165,7 +165,7 @@ class Gemma3(CausalLM):
         return self.norm(x_TD)
 
     def logits(self, hidden_RD: Tensor) -> Tensor:
-        logits = self.head(hidden_RD).float()
+        logits = self.head(hidden_RD, float32)
         return ops.soft_cap(logits, self.shape.logit_cap) if self.shape.logit_cap else logits
 
     def weights(self) -> WeightMap:

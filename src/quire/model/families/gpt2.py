@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from torch import Tensor, nn
+from torch import Tensor, float32, nn
 
 from quire.base.config import EngineConfig
 from quire.base.errors import CheckpointError
@@ -121,7 +121,7 @@ class GPT2(CausalLM):
         return self.norm(x_TD)
 
     def logits(self, hidden_RD: Tensor) -> Tensor:
-        return self.head(hidden_RD).float()
+        return self.head(hidden_RD, float32)
 
     def weights(self) -> WeightMap:
         outside = {

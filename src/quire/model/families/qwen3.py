@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from torch import Tensor, nn
+from torch import Tensor, float32, nn
 
 from quire.base.config import EngineConfig
 from quire.model import ops
@@ -149,7 +149,7 @@ class Qwen3(CausalLM):
         return self.norm(x_TD)
 
     def logits(self, hidden_RD: Tensor) -> Tensor:
-        return self.head(hidden_RD).float()
+        return self.head(hidden_RD, float32)
 
     def weights(self) -> WeightMap:
         outside = {"embedding.weight": "model.embed_tokens.weight", "norm.weight": "model.norm.weight"}

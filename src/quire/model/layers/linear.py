@@ -34,8 +34,9 @@ class Linear(Layer):
 
         self.scheme = ""
 
-    def forward(self, x_TK: Tensor) -> Tensor:
-        return SCHEMES[self.scheme](x_TK, self.weight, self.bias)
+    def forward(self, x_TK: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+        """In the inputs' type, or in float32 where `out_dtype` says so."""
+        return SCHEMES[self.scheme](x_TK, self.weight, self.bias, out_dtype)
 
     def prepare(self, scheme: str) -> None:
         """Gives the loaded weight the form it is computed in; `scheme` is a key of SCHEMES."""
@@ -61,7 +62,7 @@ class Embedding(Layer):
         return F.embedding(index_T, self.weight)
 
     @property
-    def as_head(self) -> Callable[[Tensor], Tensor]:
+    def as_head(self) -> Callable[..., Tensor]:
         """The projection on the table's rows. A table that was asked for it is prepared for it."""
         self._is_head = True
         return self._project
@@ -71,8 +72,8 @@ class Embedding(Layer):
         if self._is_head:
             _prepare_weight(self, scheme)
 
-    def _project(self, hidden_RD: Tensor) -> Tensor:
-        return SCHEMES[self.scheme](hidden_RD, self.weight)
+    def _project(self, hidden_RD: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
+        return SCHEMES[self.scheme](hidden_RD, self.weight, None, out_dtype)
 
 
 def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:

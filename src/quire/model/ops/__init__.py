@@ -11,6 +11,7 @@ from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
 from quire.model.ops.soft_cap import soft_cap
 from quire.model.ops.table import OPS, explain
+from quire.model.ops.top_logits import top_logits
 
 __all__ = [
     "OPS",
@@ -25,4 +26,5 @@ __all__ = [
     "rms_norm",
     "rope",
     "soft_cap",
+    "top_logits",
 ]

@@ -19,9 +19,18 @@ from quire.model.ops.contract import Case, Op
 ROW_TILE = 32
 
 
-def reference(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
-    """(M, K) x (N, K) → (M, N), in the inputs' dtype. The weight is a tensor here; a provider reads its own."""
+def reference(
+    x_MK: Tensor,
+    weight_NK: Tensor | Prepared,
+    bias_N: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
+    """(M, K) x (N, K) → (M, N), in the inputs' dtype or, as `out_dtype`, in float32 without having been rounded to the
+    inputs'. The weight is a tensor here; a provider reads its own."""
     assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
+    if out_dtype is not None and out_dtype is not x_MK.dtype:
+        x_MK, weight_NK = x_MK.to(out_dtype), weight_NK.to(out_dtype)
+        bias_N = None if bias_N is None else bias_N.to(out_dtype)
     num_rows = x_MK.shape[0]
     tiles = torch.split(F.pad(x_MK, (0, 0, 0, -num_rows % ROW_TILE)), ROW_TILE)
     return torch.cat([F.linear(tile, weight_NK, bias_N) for tile in tiles])[:num_rows]
@@ -34,6 +43,7 @@ def cases(seed: int, dtype: torch.dtype) -> Iterator[Case]:
             "x_MK": torch.randn(rows, inner, generator=generator).to(dtype),
             "weight_NK": (torch.randn(outer, inner, generator=generator) * inner**-0.5).to(dtype),
             "bias_N": torch.randn(outer, generator=generator).to(dtype) if has_bias else None,
+            "out_dtype": torch.float32 if rows == 7 else None,
         }
 
 

@@ -14,12 +14,14 @@ from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
 from quire.model.ops.soft_cap import soft_cap
+from quire.model.ops.top_logits import top_logits
 
 OPS: dict[str, Op[..., Any]] = {
     op.name: op
     for op in (
         linear,
         linear_int8,
+        top_logits,
         rms_norm,
         layer_norm,
         rope,

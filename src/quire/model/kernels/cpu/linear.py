@@ -11,6 +11,7 @@ from quire.model.kernels.cpu import native
 from quire.model.kernels.prepared import Prepared
 
 PANEL_OUTPUTS = 32
+TILE_STEPS = 16
 K_GROUP = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 1}  # inputs that lie side by side
 supported = native.refusal
 variant = native.chosen
@@ -27,11 +28,17 @@ class _Linear(ctypes.Structure):
     ]
 
 
+def panel_steps(inputs: int, group: int) -> int:
+    """Steps of `group` inputs in a panel, up to whole tiles where several inputs lie side by side."""
+    return inputs if group == 1 else -(-inputs // (group * TILE_STEPS)) * TILE_STEPS
+
+
 class _LinearCall(native.Call):
     op = "linear"
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("weight", "x", "bias", "out")),
         ("x_stride", ctypes.c_int64),
+        ("out_is_float", ctypes.c_int32),
     ]
 
 
@@ -55,7 +62,7 @@ class PackedWeight(Prepared):
         self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
         outputs, inputs = weight_NK.shape
         group = K_GROUP[self.dtype]
-        steps, panels = -(-inputs // group), -(-outputs // PANEL_OUTPUTS)
+        steps, panels = panel_steps(inputs, group), -(-outputs // PANEL_OUTPUTS)
         self._packed = torch.empty(panels * steps * PANEL_OUTPUTS * group, dtype=self.dtype)
         self._struct = _Linear(self._packed.data_ptr(), outputs, inputs, native.DTYPES[self.dtype])
         self.address = ctypes.addressof(self._struct)
@@ -100,16 +107,33 @@ def prepare(weight_NK: Tensor) -> Prepared:
     return PackedWeight(weight_NK)
 
 
-def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
+def new_result(x_MK: Tensor, outputs: int, out_dtype: torch.dtype | None) -> Tensor:
+    """(M, outputs) for a provider to fill. Raises TypeError for a type other than the inputs' and float32."""
+    if out_dtype not in (None, x_MK.dtype, torch.float32):
+        raise TypeError(f"linear: results in {x_MK.dtype} or torch.float32, not {out_dtype}")
+    return torch.empty((len(x_MK), outputs), dtype=out_dtype or x_MK.dtype)
+
+
+def run(
+    x_MK: Tensor,
+    weight_NK: Tensor | Prepared,
+    bias_N: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
     if isinstance(weight_NK, Tensor):
         weight_NK = PackedWeight(weight_NK)
     assert isinstance(weight_NK, PackedWeight), "this weight was prepared for another provider"
     x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
-    num_rows = len(x_MK)
-    out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
+    out_MN = new_result(x_MK, weight_NK.shape[0], out_dtype)
     native.call(
         _LinearCall(
-            num_rows, weight_NK.address, x_MK.data_ptr(), bias_address, out_MN.data_ptr(), x_MK.stride(0)
+            len(x_MK),
+            weight_NK.address,
+            x_MK.data_ptr(),
+            bias_address,
+            out_MN.data_ptr(),
+            x_MK.stride(0),
+            out_MN.dtype is torch.float32,
         )
     )
     return out_MN

@@ -8,7 +8,14 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, RowsCall, check_call, check_index
+from quire.model.kernels.cpu.linear import (
+    PANEL_OUTPUTS,
+    RowsCall,
+    check_call,
+    check_index,
+    new_result,
+    panel_steps,
+)
 from quire.model.kernels.prepared import Prepared
 
 K_GROUP = 4  # inputs that lie side by side
@@ -35,6 +42,7 @@ class _LinearInt8Call(native.Call):
         *((name, ctypes.c_void_p) for name in ("weight", "x", "bias", "out")),
         ("x_stride", ctypes.c_int64),
         ("dtype", ctypes.c_int32),
+        ("out_is_float", ctypes.c_int32),
     ]
 
 
@@ -52,7 +60,7 @@ class PackedInt8Weight(Prepared):
         self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
         outputs, inputs = weight_NK.shape
         padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
-        panels_bytes = padded_outputs * -(-inputs // K_GROUP) * K_GROUP
+        panels_bytes = padded_outputs * panel_steps(inputs, K_GROUP) * K_GROUP
         self._packed = torch.empty(panels_bytes + padded_outputs * SUFFIX_BYTES, dtype=torch.uint8)
         start = self._packed.data_ptr()
         scales = start + panels_bytes
@@ -78,22 +86,27 @@ def prepare(weight_NK: Tensor) -> Prepared:
     return PackedInt8Weight(weight_NK)
 
 
-def run(x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None) -> Tensor:
+def run(
+    x_MK: Tensor,
+    weight_NK: Tensor | Prepared,
+    bias_N: Tensor | None = None,
+    out_dtype: torch.dtype | None = None,
+) -> Tensor:
     if isinstance(weight_NK, Tensor):
         weight_NK = PackedInt8Weight(weight_NK)
     assert isinstance(weight_NK, PackedInt8Weight), "this weight was prepared for another provider"
     x_MK, bias_address = check_call(x_MK, weight_NK, bias_N)
-    num_rows = len(x_MK)
-    out_MN = torch.empty((num_rows, weight_NK.shape[0]), dtype=x_MK.dtype)
+    out_MN = new_result(x_MK, weight_NK.shape[0], out_dtype)
     native.call(
         _LinearInt8Call(
-            num_rows,
+            len(x_MK),
             weight_NK.address,
             x_MK.data_ptr(),
             bias_address,
             out_MN.data_ptr(),
             x_MK.stride(0),
             native.DTYPES[x_MK.dtype],
+            out_MN.dtype is torch.float32,
         )
     )
     return out_MN

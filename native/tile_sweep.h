@@ -1,0 +1,186 @@
+// Products on AMX tiles: all rows of a call against a range of panels, for bfloat16 and for 8 bits.
+//
+// A tile of weights is 16 steps of a panel by 16 outputs: 16 lines of 64 bytes, 128 bytes apart, as linear.h and
+// linear_int8.h lay them. A tile of inputs is up to 16 rows by 64 bytes; `pack_rows` lays them one after the other,
+// so that they stream, with zeros past the last input.
+//
+//     sums 0 1     2 x 2 tiles of sums (32 rows, a panel), 2 of inputs, 2 of weights: one load for each product
+//          2 3
+//
+// Each sum is made of the same products in the same order, k from 0 upwards, however many rows there are: bits do not
+// depend on the number of rows.
+#pragma once
+
+#include <stdlib.h>
+
+#include "amx.h"
+#include "api.h"
+#include "parallel.h"
+
+namespace quire::QUIRE_NAMESPACE {
+
+struct Bfloat16Tiles {
+    static constexpr bool IS_INT8 = false;
+    static constexpr int64_t INPUT_BYTES = 2;
+};
+struct Int8Tiles {
+    static constexpr bool IS_INT8 = true;
+    static constexpr int64_t INPUT_BYTES = 1;
+};
+
+constexpr int64_t STEP_LINE = 128;                         // bytes of one step of a panel
+constexpr int64_t WEIGHT_TILE = TILE_ROWS * STEP_LINE;     // bytes to the next tile along k, in a panel
+constexpr int64_t SUM_TILE = TILE_ROWS * 16;               // sums of a tile
+constexpr int64_t INPUTS_AT_ONCE_BYTES = 1280 << 10;       // of packed rows, in the second cache
+
+// Rows in tile order: (block of 16 rows, tile along k, row, 64 bytes). The last block has `tile_rows` rows, all others
+// 16; only a call of one block has fewer than 16.
+struct PackedRows {
+    char* tiles;
+    int64_t rows;
+    int64_t depth;      // tiles along k
+    int64_t tile_rows;  // of each tile
+
+    int64_t blocks() const { return up(rows, TILE_ROWS); }
+    int64_t tile_bytes() const { return tile_rows * TILE_BYTES; }
+    char* tile(int64_t block, int64_t at) const { return tiles + (block * depth + at) * tile_bytes(); }
+};
+
+INLINE int64_t tiles_along(int64_t inputs, int64_t input_bytes) { return up(inputs * input_bytes, TILE_BYTES); }
+
+INLINE PackedRows packed_rows(int64_t rows, int64_t inputs, int64_t input_bytes) {
+    const int64_t tile_rows = rows < TILE_ROWS ? rows : TILE_ROWS;
+    PackedRows packed{nullptr, rows, tiles_along(inputs, input_bytes), tile_rows};
+    const int64_t bytes = packed.blocks() * packed.depth * packed.tile_bytes();
+    packed.tiles = static_cast<char*>(aligned_alloc(TILE_BYTES, static_cast<size_t>(up(bytes, TILE_BYTES) * TILE_BYTES)));
+    return packed;
+}
+
+// One row into its place in each of its tiles.
+INLINE void pack_row(const PackedRows& to, int64_t row, const void* from, int64_t bytes) {
+    const char* x = static_cast<const char*>(from);
+    char* place = to.tile(row / TILE_ROWS, 0) + row % TILE_ROWS * TILE_BYTES;
+    int64_t at = 0;
+    for (; at + TILE_BYTES <= bytes; at += TILE_BYTES, place += to.tile_bytes())
+        _mm512_storeu_si512(place, _mm512_loadu_si512(x + at));
+    if (at < bytes) {
+        const __mmask64 there = (1ull << (bytes - at)) - 1;
+        _mm512_storeu_si512(place, _mm512_maskz_loadu_epi8(there, x + at));
+    }
+}
+
+// Rows that fill the last tile up.
+static void clear_missing_rows(const PackedRows& to) {
+    if (to.rows < TILE_ROWS) return;
+    for (int64_t row = to.rows; row < to.blocks() * TILE_ROWS; ++row)
+        for (int64_t at = 0; at < to.depth; ++at)
+            memset(to.tile(row / TILE_ROWS, at) + row % TILE_ROWS * TILE_BYTES, 0, TILE_BYTES);
+}
+
+// The products of one step along k; the compiler wants the tiles' numbers spelled out.
+#define QUIRE_PRODUCT(sum, inputs, weights)                           \
+    do {                                                              \
+        if constexpr (P::IS_INT8) _tile_dpbssd(sum, inputs, weights); \
+        else _tile_dpbf16ps(sum, inputs, weights);                    \
+    } while (0)
+
+// What will be read next, asked for in equal parts while the rows pass by a panel: the memory is busy all the time.
+struct Ahead {
+    const char* from;
+    int64_t lines;  // with each step along k
+
+    void fetch(int64_t step) const {
+        const char* at = from + step * lines * 64;
+        for (int64_t line = 0; line < lines; ++line) _mm_prefetch(at + line * 64, _MM_HINT_T1);
+    }
+};
+
+// 32 rows, blocks a and b, against a panel. `sums`: (2 blocks, 2 halves of the panel, 16, 16).
+template <class P>
+INLINE void multiply_two_blocks(const PackedRows& x, int64_t block, const char* weights, const Ahead& ahead, float* sums) {
+    const char *a = x.tile(block, 0), *b = x.tile(block + 1, 0);
+    _tile_zero(0);
+    _tile_zero(1);
+    _tile_zero(2);
+    _tile_zero(3);
+    for (int64_t i = 0; i < x.depth; ++i) {
+        ahead.fetch(i);
+        _tile_loadd(6, weights + i * WEIGHT_TILE, STEP_LINE);
+        _tile_loadd(4, a + i * TILE_ROWS * TILE_BYTES, TILE_BYTES);
+        QUIRE_PRODUCT(0, 4, 6);
+        _tile_loadd(7, weights + i * WEIGHT_TILE + 64, STEP_LINE);
+        QUIRE_PRODUCT(1, 4, 7);
+        _tile_loadd(5, b + i * TILE_ROWS * TILE_BYTES, TILE_BYTES);
+        QUIRE_PRODUCT(2, 5, 6);
+        QUIRE_PRODUCT(3, 5, 7);
+    }
+    _tile_stored(0, sums, TILE_BYTES);
+    _tile_stored(1, sums + SUM_TILE, TILE_BYTES);
+    _tile_stored(2, sums + 2 * SUM_TILE, TILE_BYTES);
+    _tile_stored(3, sums + 3 * SUM_TILE, TILE_BYTES);
+}
+
+// Up to 16 rows against a panel. `sums`: (2 halves of the panel, 16, 16).
+template <class P>
+INLINE void multiply_one_block(const PackedRows& x, int64_t block, const char* weights, const Ahead& ahead, float* sums) {
+    const char* a = x.tile(block, 0);
+    _tile_zero(0);
+    _tile_zero(1);
+    for (int64_t i = 0; i < x.depth; ++i) {
+        ahead.fetch(i);
+        _tile_loadd(4, a + i * x.tile_bytes(), TILE_BYTES);
+        _tile_loadd(6, weights + i * WEIGHT_TILE, STEP_LINE);
+        QUIRE_PRODUCT(0, 4, 6);
+        _tile_loadd(7, weights + i * WEIGHT_TILE + 64, STEP_LINE);
+        QUIRE_PRODUCT(1, 4, 7);
+    }
+    _tile_stored(0, sums, TILE_BYTES);
+    _tile_stored(1, sums + SUM_TILE, TILE_BYTES);
+}
+
+#undef QUIRE_PRODUCT
+
+// The blocks [from, to) of rows against one panel. finish(row, low, high) is given the sums of a row, float or int32, for
+// outputs 0 .. 15 and 16 .. 31 of the panel. `next` is what will be read after it.
+template <class P, class F>
+INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* weights, const char* next,
+                        const F& finish) {
+    Ahead ahead{next, up(WEIGHT_TILE / 64, up(to - from, 2))};
+    for (int64_t block = from; block < to; block += 2) {
+        alignas(64) float sums[4 * SUM_TILE];
+        const bool is_pair = block + 2 <= to;
+        if (is_pair) multiply_two_blocks<P>(x, block, weights, ahead, sums);
+        else multiply_one_block<P>(x, block, weights, ahead, sums);
+        ahead.from += ahead.lines * x.depth * 64;
+        const int64_t rows = least(x.rows - block * TILE_ROWS, is_pair ? 2 * TILE_ROWS : TILE_ROWS);
+        for (int64_t row = 0; row < rows; ++row) {
+            const float* low = sums + row / TILE_ROWS * 2 * SUM_TILE + row % TILE_ROWS * 16;
+            finish(block * TILE_ROWS + row, low, low + SUM_TILE);
+        }
+    }
+}
+
+// How many blocks of rows stay in the second cache while panels pass by.
+INLINE int64_t blocks_at_once(const PackedRows& x) {
+    const int64_t most_blocks = most(2, INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES) / 2 * 2);
+    const int64_t parts = up(x.blocks(), most_blocks);
+    return up(up(x.blocks(), parts), 2) * 2;
+}
+
+// A range of units of work: unit = part of the rows * panels + panel, so that a part's inputs stay in the cache.
+// finish(row, panel, low, high) as in sweep_panel.
+template <class P, class F>
+INLINE void sweep_units(const PackedRows& x, const char* panels, int64_t panel_bytes, int64_t num_panels, int64_t first,
+                        int64_t last, const F& finish) {
+    const int64_t at_once = blocks_at_once(x);
+    use_tiles(TILE_BYTES, static_cast<int>(x.tile_rows));
+    for (int64_t unit = first; unit < last; ++unit) {
+        const int64_t part = unit / num_panels, panel = unit % num_panels;
+        const char* weights = panels + panel * panel_bytes;
+        sweep_panel<P>(x, part * at_once, least((part + 1) * at_once, x.blocks()), weights, weights + panel_bytes,
+                       [&](int64_t row, const float* low, const float* high)
+                           INLINE_LAMBDA { finish(row, panel, low, high); });
+    }
+}
+
+}  // namespace quire::QUIRE_NAMESPACE
