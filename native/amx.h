@@ -28,6 +28,7 @@ INLINE void use_tiles(int depth = TILE_BYTES, int rows = TILE_ROWS) {
         shapes.row_bytes[tile] = static_cast<uint16_t>(tile == 4 || tile == 5 ? depth : TILE_BYTES);
         shapes.rows[tile] = static_cast<uint8_t>(tile >= 6 ? depth / 4 : rows);
     }
+    asm volatile("" : : "r"(&shapes) : "memory");  // the intrinsic names the first bytes only: keep all the others
     _tile_loadconfig(&shapes);
 }
 

@@ -135,7 +135,7 @@ class Gemma2(CausalLM):
         )
         self.blocks = nn.ModuleList(Gemma2Block(shape, layer) for layer in range(shape.layers))
         self.norm = RMSNorm(shape.hidden, shape.eps, offset=1.0)
-        self.head: Callable[[Tensor], Tensor] = (
+        self.head: Callable[..., Tensor] = (
             self.embedding.as_head if shape.tied else Linear(shape.hidden, shape.vocab)
         )
         self.cache_shapes = [LayerCache(shape.kv_heads, shape.head_dim)] * shape.layers

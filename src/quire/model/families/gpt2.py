@@ -109,7 +109,7 @@ class GPT2(CausalLM):
         self.positions = Embedding(shape.positions, shape.hidden)
         self.blocks = nn.ModuleList(GPT2Block(shape, layer) for layer in range(shape.layers))
         self.norm = LayerNorm(shape.hidden, shape.eps)
-        self.head: Callable[[Tensor], Tensor] = (
+        self.head: Callable[..., Tensor] = (
             self.embedding.as_head if shape.tied else Linear(shape.hidden, shape.vocab)
         )
         self.cache_shapes = [LayerCache(shape.heads, shape.head_dim)] * shape.layers

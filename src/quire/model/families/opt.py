@@ -122,7 +122,7 @@ class OPT(CausalLM):
         self.blocks = nn.ModuleList(OPTBlock(shape, layer) for layer in range(shape.layers))
         self.norm = LayerNorm(shape.hidden, NORM_EPS) if shape.final_norm else nn.Identity()
         self.project_out = Linear(shape.hidden, shape.embedding) if narrow else nn.Identity()
-        self.head: Callable[[Tensor], Tensor] = (
+        self.head: Callable[..., Tensor] = (
             self.embedding.as_head if shape.tied else Linear(shape.embedding, shape.vocab)
         )
         self.cache_shapes = [LayerCache(shape.heads, shape.head_dim)] * shape.layers

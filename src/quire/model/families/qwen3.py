@@ -136,7 +136,7 @@ class Qwen3(CausalLM):
         )
         self.blocks = nn.ModuleList(Qwen3Block(shape, layer) for layer in range(shape.layers))
         self.norm = RMSNorm(shape.hidden, shape.eps)
-        self.head: Callable[[Tensor], Tensor] = (
+        self.head: Callable[..., Tensor] = (
             self.embedding.as_head if shape.tied else Linear(shape.hidden, shape.vocab)
         )
         self.cache_shapes = [LayerCache(shape.kv_heads, shape.head_dim)] * shape.layers

@@ -25,8 +25,8 @@ def reference(
     bias_N: Tensor | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(M, K) x (N, K) → (M, N), in the inputs' dtype or, as `out_dtype`, in float32 without having been rounded to the
-    inputs'. The weight is a tensor here; a provider reads its own."""
+    """(M, K) x (N, K) → (M, N), in the inputs' dtype, or in float32 as `out_dtype`: then never rounded to the inputs'.
+    The weight is a tensor here; a provider reads its own."""
     assert isinstance(weight_NK, Tensor), "this weight was prepared for another provider"
     if out_dtype is not None and out_dtype is not x_MK.dtype:
         x_MK, weight_NK = x_MK.to(out_dtype), weight_NK.to(out_dtype)

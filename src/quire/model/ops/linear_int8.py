@@ -48,7 +48,8 @@ def reference(
     bias_N: Tensor | None = None,
     out_dtype: torch.dtype | None = None,
 ) -> Tensor:
-    """(M, K) x (N, K) → (M, N), in the inputs' dtype or in float32 as `out_dtype` asks. A weight given as a tensor is rounded on the spot."""
+    """(M, K) x (N, K) → (M, N), in the inputs' dtype or in float32 as `out_dtype` asks.
+    A weight given as a tensor is rounded on the spot."""
     weight = Int8Weight(weight_NK) if isinstance(weight_NK, Tensor) else weight_NK
     assert isinstance(weight, Int8Weight), "this weight was prepared for another provider"
     rounded, scale_M1 = round_rows(x_MK)

@@ -1,4 +1,4 @@
-"""top_logits on the CPU: strips of panels are multiplied as linear does, and only the highest of each row are kept."""
+"""top_logits on the CPU: strips of panels multiplied as linear does, of which only the highest of each row are kept."""
 
 from __future__ import annotations
 
