@@ -2,6 +2,8 @@
 #include "activation.h"
 #include "attention.h"
 #include "linear.h"
+#include "linear_int4.h"
+#include "linear_int4_pack.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
 #include "linear_top.h"
@@ -12,8 +14,9 @@ namespace quire::QUIRE_NAMESPACE {
 
 extern const QuireKernels kernels;
 const QuireKernels kernels = {
-    linear_pack, linear_int8_pack, linear,   linear_rows, linear_int8, linear_int8_rows,
-    linear_top,  linear_int8_top,  rms_norm, rope,        activation,  attention,
+    linear_pack,      linear_int8_pack, linear_int4_pack, linear,     linear_rows,     linear_int8,
+    linear_int8_rows, linear_top,       linear_int8_top,  linear_int4, linear_int4_rows, rms_norm,
+    rope,             activation,       attention,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

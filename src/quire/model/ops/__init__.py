@@ -2,9 +2,11 @@
 
 from quire.model.ops.activation import activation
 from quire.model.ops.attention_batch import AttentionBatch
+from quire.model.ops.contract import Op
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
+from quire.model.ops.linear_int4 import linear_int4
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
@@ -16,11 +18,13 @@ from quire.model.ops.top_logits import top_logits
 __all__ = [
     "OPS",
     "AttentionBatch",
+    "Op",
     "activation",
     "explain",
     "kv_write",
     "layer_norm",
     "linear",
+    "linear_int4",
     "linear_int8",
     "paged_attention",
     "rms_norm",

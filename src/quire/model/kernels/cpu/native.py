@@ -24,10 +24,12 @@ _SIGNATURES: dict[str, list[Any]] = {
     "quire_choose": [c_char_p],
     "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
     "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
+    "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
     **{
         f"quire_{op}": [c_void_p]
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows", "linear_top", "linear_int8_top"),
+            *("linear_int4", "linear_int4_rows"),
             *("rms_norm", "rope", "activation", "attention", "kv_write"),
         )
     },
