@@ -2,7 +2,7 @@
 #include "activation.h"
 #include "attention.h"
 #include "linear.h"
-#include "linear_int4.h"
+#include "linear_int4_exact.h"
 #include "linear_int4_pack.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
