@@ -78,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 6; }
+EXPORT int32_t quire_version() { return 7; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -122,6 +122,12 @@ EXPORT void quire_linear_int8_pack(const QuireLinearInt8* to, int32_t dtype, con
     quire::chosen->kernels->linear_int8_pack(dtype, weight, row_stride, to);
 }
 
+EXPORT void quire_linear_int4_pack(const QuireLinearInt4* to, int32_t dtype, const void* weight, int64_t row_stride,
+                                   int64_t packed_bytes) {
+    use_large_pages(to->packed, packed_bytes);
+    quire::chosen->kernels->linear_int4_pack(dtype, weight, row_stride, to);
+}
+
 #define EXPORT_OP(op, Call) \
     EXPORT void quire_##op(const Call* call) { quire::chosen->kernels->op(call); }
 EXPORT_OP(linear, QuireLinearCall)
@@ -130,6 +136,8 @@ EXPORT_OP(linear_int8, QuireLinearInt8Call)
 EXPORT_OP(linear_int8_rows, QuireRowsCall)
 EXPORT_OP(linear_top, QuireLinearTopCall)
 EXPORT_OP(linear_int8_top, QuireLinearTopCall)
+EXPORT_OP(linear_int4, QuireLinearInt4Call)
+EXPORT_OP(linear_int4_rows, QuireRowsCall)
 EXPORT_OP(rms_norm, QuireRmsNormCall)
 EXPORT_OP(rope, QuireRopeCall)
 EXPORT_OP(activation, QuireActivationCall)

@@ -35,6 +35,15 @@ struct QuireLinearInt8 {
     int64_t inputs;
 };
 
+// A weight rounded to 4 bits in groups of inputs, in the packed layout of linear_int4_pack.h.
+struct QuireLinearInt4 {
+    const uint8_t* packed;
+    const uint16_t* scales;  // bfloat16
+    int64_t outputs;
+    int64_t inputs;
+    int64_t group_size;
+};
+
 // Which tokens of a step belong to which sequence. Sequence s has the tokens query_starts[s] .. query_starts[s+1]
 // of the step, the last ones of its context of context_lens[s] tokens; its block b is tables[table_starts[s] + b].
 struct QuireBatch {
@@ -85,10 +94,22 @@ struct QuireLinearTopCall {
     int32_t dtype;
 };
 
+struct QuireLinearInt4Call {
+    int64_t rows;
+    const QuireLinearInt4* weight;
+    const void* x;
+    const void* bias;
+    void* out;
+    int64_t x_stride;
+    int32_t dtype;
+    int32_t rounds_inputs;  // to 8 bits
+    int32_t out_is_float;
+};
+
 // Rows of a packed table by index; out (rows, inputs) contiguous.
 struct QuireRowsCall {
     int64_t rows;
-    const void* weight;  // QuireLinear or QuireLinearInt8
+    const void* weight;  // QuireLinear, QuireLinearInt8 or QuireLinearInt4
     const int64_t* indices;
     void* out;
     int32_t dtype;
@@ -272,12 +293,15 @@ struct QuireFirstLargestCall {
 struct QuireKernels {
     void (*linear_pack)(const void* weight, int64_t row_stride, const QuireLinear* to);
     void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
+    void (*linear_int4_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt4* to);
     void (*linear)(const QuireLinearCall*);
     void (*linear_rows)(const QuireRowsCall*);
     void (*linear_int8)(const QuireLinearInt8Call*);
     void (*linear_int8_rows)(const QuireRowsCall*);
     void (*linear_top)(const QuireLinearTopCall*);
     void (*linear_int8_top)(const QuireLinearTopCall*);
+    void (*linear_int4)(const QuireLinearInt4Call*);
+    void (*linear_int4_rows)(const QuireRowsCall*);
     void (*rms_norm)(const QuireRmsNormCall*);
     void (*rope)(const QuireRopeCall*);
     void (*activation)(const QuireActivationCall*);

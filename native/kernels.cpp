@@ -6,6 +6,8 @@
 #include "kv_write.h"
 #include "layer_norm.h"
 #include "linear.h"
+#include "linear_int4_exact.h"
+#include "linear_int4_pack.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
 #include "linear_top.h"
@@ -20,12 +22,15 @@ extern const QuireKernels kernels;
 const QuireKernels kernels = {
     .linear_pack = linear_pack,
     .linear_int8_pack = linear_int8_pack,
+    .linear_int4_pack = linear_int4_pack,
     .linear = linear,
     .linear_rows = linear_rows,
     .linear_int8 = linear_int8,
     .linear_int8_rows = linear_int8_rows,
     .linear_top = linear_top,
     .linear_int8_top = linear_int8_top,
+    .linear_int4 = linear_int4,
+    .linear_int4_rows = linear_int4_rows,
     .rms_norm = rms_norm,
     .rope = rope,
     .activation = activation,

@@ -222,31 +222,18 @@ static void* convert_inputs(LinearCall<bf16>& call, const bf16* x, int64_t x_str
 }
 
 static void sweep_linear(const LinearCall<bf16>& call, int64_t first, int64_t last) {
-    sweep_units<Bfloat16Tiles>(call.tiles, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE,
-                               up(call.outputs, PANEL), first, last,
-                               [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
-                                   const Vec sums[VECS] = {load(low), load(high)};
-                                   const int64_t n = panel * PANEL;
-                                   if (call.bias || call.out_is_float || n + PANEL > call.outputs)
-                                       return finish(call, row, n, sums);
-                                   bf16* to = static_cast<bf16*>(call.out) + row * call.out_stride + n;
-                                   store(to, sums[0]);
-                                   store(to + WIDTH, sums[1]);
-                               });
+    sweep_panels<Bfloat16Tiles>(call.tiles, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first,
+                                last, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+                                    const Vec sums[VECS] = {load(low), load(high)};
+                                    const int64_t n = panel * PANEL;
+                                    if (call.bias || call.out_is_float || n + PANEL > call.outputs)
+                                        return finish(call, row, n, sums);
+                                    store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+                                });
 }
 #endif
 
-// Units of work: panels, or parts of the rows times panels.
-template <class T>
-static int64_t linear_units(const LinearCall<T>& call) {
-    const int64_t panels = up(call.outputs, PANEL);
-#if QUIRE_LEVEL >= 4
-    if (call.tiles.tiles) return panels * up(call.tiles.blocks(), blocks_at_once(call.tiles));
-#endif
-    return panels;
-}
-
-// All rows against the panels of one part of the units.
+// All rows against a range of panels.
 template <class T>
 static void linear_range(const LinearCall<T>& call, int64_t first, int64_t last) {
 #if QUIRE_LEVEL >= 4
@@ -285,7 +272,7 @@ static void linear(const QuireLinearCall* asked) {
         call.out = asked->out;
         call.out_stride = call.outputs;
         call.out_is_float = asked->out_is_float;
-        share(linear_units(call), linear_cost(call),
+        share(up(call.outputs, PANEL), linear_cost(call),
               [&](int64_t first, int64_t last) { linear_range(call, first, last); });
     });
 }

@@ -246,25 +246,21 @@ static void* round_inputs(Int8Call& call, const T* x, int64_t x_stride) {
 #endif
 }
 
-// Units of work, as linear_units.
-static int64_t linear_units(const Int8Call& call) {
-    const int64_t panels = up(call.weight->outputs, PANEL);
-#if QUIRE_LEVEL >= 4
-    return panels * up(call.tiles.blocks(), blocks_at_once(call.tiles));
-#else
-    return panels;
-#endif
-}
-
 static void linear_range(const Int8Call& call, int64_t first, int64_t last) {
 #if QUIRE_LEVEL >= 4
-    sweep_units<Int8Tiles>(call.tiles, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE,
-                           up(call.weight->outputs, PANEL), first, last,
-                           [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
-                               const Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
-                                                       _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
-                               finish_int8(call, row, panel * PANEL, sums);
-                           });
+    const bool is_plain = call.dtype == QUIRE_BFLOAT16 && !call.bias && !call.out_is_float;
+    sweep_panels<Int8Tiles>(call.tiles, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first,
+                            last, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+                                const int64_t n = panel * PANEL;
+                                Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
+                                                  _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
+                                if (!is_plain || n + PANEL > call.weight->outputs)
+                                    return finish_int8(call, row, n, sums);
+                                const Vec x_scale = splat(call.x_scales[row]);
+                                UNROLL for (int v = 0; v < VECS; ++v)
+                                    sums[v] = mul(mul(sums[v], x_scale), load(call.weight->scales + n + v * WIDTH));
+                                store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+                            });
 #else
     int8_panels(call, first, last);
 #endif
@@ -296,7 +292,7 @@ static void linear_int8(const QuireLinearInt8Call* asked) {
         call.out = asked->out;
         call.out_stride = asked->weight->outputs;
         call.out_is_float = asked->out_is_float;
-        share(linear_units(call), linear_cost(call),
+        share(up(asked->weight->outputs, PANEL), linear_cost(call),
               [&](int64_t first, int64_t last) { linear_range(call, first, last); });
     });
 }

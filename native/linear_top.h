@@ -53,7 +53,6 @@ static void top_of(const Call& whole, int64_t outputs, const QuireLinearTopCall&
     const int64_t panels = up(outputs, PANEL), strips = up(panels, STRIP_PANELS), count = asked.count;
     auto* found = static_cast<Candidate*>(
         __builtin_malloc(static_cast<size_t>(strips * asked.rows * count) * sizeof(Candidate)));
-    const int64_t parts = linear_units(whole) / panels;
     share(strips, linear_cost(whole) * STRIP_PANELS, [&](int64_t first, int64_t last) {
         auto* buffer = static_cast<float*>(__builtin_malloc(static_cast<size_t>(asked.rows * STRIP) * sizeof(float)));
         Call call = whole;
@@ -62,7 +61,7 @@ static void top_of(const Call& whole, int64_t outputs, const QuireLinearTopCall&
         for (int64_t strip = first; strip < last; ++strip) {
             const int64_t begin = strip * STRIP_PANELS, end = least(begin + STRIP_PANELS, panels);
             call.out = buffer - begin * PANEL;  // where output 0 would be
-            for (int64_t part = 0; part < parts; ++part) linear_range(call, part * panels + begin, part * panels + end);
+            linear_range(call, begin, end);
             for (int64_t row = 0; row < asked.rows; ++row)
                 best_of_strip(buffer + row * STRIP, begin * PANEL, least(outputs - begin * PANEL, STRIP), count,
                               found + (strip * asked.rows + row) * count);

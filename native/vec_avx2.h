@@ -37,6 +37,13 @@ INLINE void store(bf16* to, Vec x) {
     __m128i packed = _mm_packus_epi32(_mm256_castsi256_si128(kept), _mm256_extracti128_si256(kept, 1));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to), packed);
 }
+INLINE void store_pairs(uint32_t* to, Vec even, Vec odd) {
+    bf16 halves[2][WIDTH];
+    store(halves[0], even);
+    store(halves[1], odd);
+    __m256i pairs = _mm256_or_si256(load_16_bits(halves[0]), _mm256_slli_epi32(load_16_bits(halves[1]), 16));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), pairs);
+}
 
 INLINE Vec add(Vec a, Vec b) { return _mm256_add_ps(a, b); }
 INLINE Vec sub(Vec a, Vec b) { return _mm256_sub_ps(a, b); }

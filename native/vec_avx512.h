@@ -31,6 +31,12 @@ INLINE void store(bf16* to, Vec x) {
     rounded = _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
+INLINE void store_pairs(uint32_t* to, Vec even, Vec odd) {
+    bf16 halves[2][WIDTH];
+    store(halves[0], even);
+    store(halves[1], odd);
+    _mm512_storeu_si512(to, _mm512_or_si512(load_16_bits(halves[0]), _mm512_slli_epi32(load_16_bits(halves[1]), 16)));
+}
 
 INLINE Vec add(Vec a, Vec b) { return _mm512_add_ps(a, b); }
 INLINE Vec sub(Vec a, Vec b) { return _mm512_sub_ps(a, b); }

@@ -18,6 +18,13 @@ template <class T>
 INLINE void store(T* to, Vec x) {
     narrow(x, to);
 }
+// Pairs of bfloat16 side by side.
+INLINE void store_pairs(uint32_t* to, Vec even, Vec odd) {
+    bf16 pair[2];
+    narrow(even, pair);
+    narrow(odd, pair + 1);
+    memcpy(to, pair, sizeof pair);
+}
 INLINE Vec load_even(const uint32_t* pairs) { return __builtin_bit_cast(float, *pairs << 16); }
 INLINE Vec load_odd(const uint32_t* pairs) { return __builtin_bit_cast(float, *pairs & 0xffff0000u); }
 

@@ -65,6 +65,16 @@ EFFECTS = {
     ),
     "omp-num-threads": ([{"OMP_NUM_THREADS": "3"}], "engine.num_threads", 3),
     "quantization": (["--quantization", "int8"], "engine.quantization", "int8"),
+    "int4-group-size": (
+        ["--quantization", "int4", "--int4-group-size", "128"],
+        "engine.quantization",
+        "int4-128",
+    ),
+    "int4-activations": (
+        ["--quantization", "int4", "--int4-activations", "exact"],
+        "engine.quantization",
+        "int4-64-exact",
+    ),
     "native-isa": (["--native-isa", "scalar"], "engine.native_isa", "scalar"),
     "host": (["--host", "127.0.0.1"], "server.host", "127.0.0.1"),
     "port": (["--port", "9000"], "server.port", 9000),

@@ -73,6 +73,24 @@ def test_whole_prompts_make_the_step_as_long_as_the_context():
         run("--no-enable-chunked-prefill", "--max-num-batched-tokens", "512")
 
 
+def test_int4_says_how_and_what_would_change_it():
+    resolution = run("--quantization", "int4", "--int4-group-size", "32")
+    assert resolution.engine.quantization == "int4-32"
+    decisions = {decision.setting: decision for decision in resolution.decisions}
+    assert "int4-group-size" not in decisions
+    assert decisions["int4-activations"].choice == "int8"
+    assert decisions["int4-activations"].override == "--int4-activations"
+    plain, quantised = run().memory.weight_bytes, resolution.memory.weight_bytes
+    assert quantised < plain / 2
+
+
+def test_details_of_int4_without_it_are_said_to_be_idle():
+    resolution = run("--int4-group-size", "32")
+    assert resolution.engine.quantization == ""
+    (said,) = [decision for decision in resolution.decisions if decision.setting == "int4-group-size"]
+    assert said.reason == "nothing reads it without --quantization int4"
+
+
 def test_sequences_fit_the_step():
     resolution = run("--max-num-batched-tokens", "16")
     assert resolution.engine.scheduler.max_num_seqs == 16

@@ -53,7 +53,12 @@ class _Pool:
 
 
 def plan_memory(
-    asked: Asked, card: ModelCard, machine: Machine, dtype: Dtype, scheduler: SchedulerConfig
+    asked: Asked,
+    card: ModelCard,
+    machine: Machine,
+    dtype: Dtype,
+    scheduler: SchedulerConfig,
+    quantization: str,
 ) -> tuple[int, CacheConfig, MemoryPlan, list[Decision]]:
     """(max_model_len, cache, plan, decisions). Raises ConfigError when what was asked for does not fit."""
     block_size: int = asked["block_size"]
@@ -61,7 +66,7 @@ def plan_memory(
     block_bytes = kv.bytes_per_token(card) * block_size
     wanted_len, is_exact_len = _wanted_length(asked, card)
     wanted_blocks = _blocks(wanted_len, block_size)
-    used_bytes = weight_bytes(card, dtype, asked["quantization"]) + headroom_bytes(card, scheduler, dtype)
+    used_bytes = weight_bytes(card, dtype, quantization) + headroom_bytes(card, scheduler, dtype)
     pool = _exact_pool(asked, block_bytes) or _automatic_pool(
         asked, machine, used_bytes, block_bytes, wanted_blocks, scheduler.max_num_seqs
     )
@@ -89,7 +94,7 @@ def plan_memory(
         hash_algorithm=asked["prefix_caching_hash_algo"],
     )
     plan = MemoryPlan(
-        weight_bytes=weight_bytes(card, dtype, asked["quantization"]),
+        weight_bytes=weight_bytes(card, dtype, quantization),
         kv_bytes=kv_bytes,
         headroom_bytes=headroom_bytes(card, scheduler, dtype),
         available_bytes=machine.memory_available_bytes,

@@ -19,7 +19,14 @@ _FAST_ON: dict[str, tuple[str, ...]] = {
     "bfloat16": ("amx_bf16", "avx512_bf16", "avx_ne_convert", "bf16"),
     "float16": ("amx_fp16", "avx512_fp16", "fphp", "asimdhp"),
 }
-QUANTIZED_BYTES = {"int8": 1}
+# of a weight by the schemes of EngineConfig.quantization; each group of 4-bit weights has a scale of 2 bytes
+QUANTIZED_BYTES = {"int8": 1.0} | {
+    f"int4-{size}{mode}": 0.5 + 2 / size for size in (32, 64, 128) for mode in ("", "-exact")
+}
+_INT4_DEFAULTS = {
+    "int4_group_size": "smaller groups are a little more exact, larger ones smaller and faster",
+    "int4_activations": "as close to the unquantised model as exact inputs, and several times as fast",
+}
 # float32 doubles the weights; beyond this share of memory the slower arithmetic is the lesser evil
 _WIDE_SHARE = 0.5
 
@@ -46,7 +53,28 @@ def _automatic(card: ModelCard, machine: Machine) -> tuple[Dtype, str]:
     return stored, f"this CPU has no {stored} arithmetic, but float32 weights would take too much memory"
 
 
-def weight_bytes(card: ModelCard, dtype: Dtype, quantization: str | None = None) -> int:
+def choose_quantization(asked: Asked) -> tuple[str, list[Decision]]:
+    """The scheme for EngineConfig.quantization. Its details are decisions where the user left them open, or gave them
+    to another scheme."""
+    is_int4 = asked["quantization"] == "int4"
+    decisions = [
+        Decision(
+            name,
+            str(asked[dest]),
+            reason if is_int4 else "nothing reads it without --quantization int4",
+            f"--{name}" if is_int4 else "--quantization",
+        )
+        for dest, reason in _INT4_DEFAULTS.items()
+        if asked.is_given(dest) != is_int4
+        for name in (dest.replace("_", "-"),)
+    ]
+    if not is_int4:
+        return asked["quantization"] or "", decisions
+    mode = "-exact" if asked["int4_activations"] == "exact" else ""
+    return f"int4-{asked['int4_group_size']}{mode}", decisions
+
+
+def weight_bytes(card: ModelCard, dtype: Dtype, quantization: str = "") -> int:
     """Bytes the weights take once loaded in `dtype` and quantised; estimated from the shape where the folder has none
     (dummy)."""
     num_parameters = card.weight_bytes // DTYPE_BYTES[card.dtype] or _estimated_parameters(card)
@@ -56,7 +84,7 @@ def weight_bytes(card: ModelCard, dtype: Dtype, quantization: str | None = None)
     is_tied = card.hf_config.get("tie_word_embeddings") is True
     kept_parameters = 0 if is_tied else card.vocab_size * card.hidden_size
     small_parameters = max(0, num_parameters - kept_parameters)
-    return kept_parameters * DTYPE_BYTES[dtype] + small_parameters * QUANTIZED_BYTES[quantization]
+    return kept_parameters * DTYPE_BYTES[dtype] + int(small_parameters * QUANTIZED_BYTES[quantization])
 
 
 def _estimated_parameters(card: ModelCard) -> int:

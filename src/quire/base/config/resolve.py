@@ -13,7 +13,7 @@ from quire.base.config.card import ModelCard
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
-from quire.base.config.precision import choose_dtype
+from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
 from quire.base.config.resolved import Decision, EngineConfig, LogConfig, SchedulerConfig, ServerConfig
 from quire.base.errors import ConfigError
@@ -49,13 +49,15 @@ def resolve(
     decisions = asked.refuse_by_state(machine.platform)
     dtype, chosen = choose_dtype(asked, card, machine)
     decisions += chosen
+    quantization, chosen = choose_quantization(asked)
+    decisions += chosen
     cpu_ids, chosen = choose_processors(asked, machine)
     decisions += chosen
     num_threads, chosen = _threads(asked, machine, cpu_ids)
     decisions += chosen
     scheduler, chosen = _scheduler(asked, card)
     decisions += chosen
-    max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler)
+    max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler, quantization)
     decisions += chosen
     _check_threshold(asked, max_model_len)
     engine = EngineConfig(
@@ -67,7 +69,7 @@ def resolve(
         load_format=asked["load_format"],
         seed=asked["seed"],
         num_threads=num_threads,
-        quantization=asked["quantization"] or "",
+        quantization=quantization,
         native_isa=asked["native_isa"],
         max_logprobs=asked["max_logprobs"],
         logprobs_mode=asked["logprobs_mode"],

@@ -69,7 +69,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     load_format: Literal["auto", "safetensors", "dummy"] = "auto"
     seed: int = 0
     num_threads: int = 0  # 0: one per core granted
-    quantization: Literal["", "int8"] = ""  # of weights and their inputs while loading; empty: none
+    quantization: str = (
+        ""  # scheme by which weights are held, see precision.py; empty: as the checkpoint has them
+    )
     native_isa: str = "auto"  # instruction set of the native kernels, or "off"
     max_logprobs: int = 20
     logprobs_mode: Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"] = (

@@ -7,6 +7,8 @@ in its own, and the parameter is gone.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,8 +17,21 @@ from quire.model import ops
 from quire.model.kernels import Prepared
 from quire.model.layers.layer import Layer
 
-# how weights are held and multiplied, by the name of --quantization; "" is the checkpoint's own precision
-SCHEMES = {"": ops.linear, "int8": ops.linear_int8}
+
+@dataclass(frozen=True)
+class Scheme:
+    """How weights are held and multiplied: an op, and the form it is to give the weight."""
+
+    op: ops.Op[[Tensor, Tensor | Prepared, Tensor | None, torch.dtype | None], Tensor]
+    form: dict[str, Any] = field(default_factory=dict)
+
+
+# by EngineConfig.quantization; "" is the checkpoint's own precision
+SCHEMES = {"": Scheme(ops.linear), "int8": Scheme(ops.linear_int8)} | {
+    name: Scheme(ops.linear_int4, {"group_size": size, "rounds_inputs": rounds_inputs})
+    for size in (32, 64, 128)
+    for name, rounds_inputs in ((f"int4-{size}", True), (f"int4-{size}-exact", False))
+}
 
 
 class Linear(Layer):
@@ -35,7 +50,7 @@ class Linear(Layer):
 
     def forward(self, x_TK: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
         """In the inputs' type, or in float32 where `out_dtype` says so."""
-        return SCHEMES[self.scheme](x_TK, self.weight, self.bias, out_dtype)
+        return SCHEMES[self.scheme].op(x_TK, self.weight, self.bias, out_dtype)
 
     def prepare(self, scheme: str) -> None:
         """Gives the loaded weight the form it is computed in; `scheme` is a key of SCHEMES."""
@@ -75,7 +90,7 @@ class Embedding(Layer):
             _prepare_weight(self, scheme)
 
     def _project(self, hidden_RD: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
-        return SCHEMES[self.scheme](hidden_RD, self.weight, None, out_dtype)
+        return SCHEMES[self.scheme].op(hidden_RD, self.weight, None, out_dtype)
 
 
 def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
@@ -83,7 +98,7 @@ def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
     weight = layer.weight
     assert isinstance(weight, Tensor), "a weight is prepared once"
     layer.scheme = scheme
-    prepared = SCHEMES[scheme].prepare(weight)
+    prepared = SCHEMES[scheme].op.prepare(weight, **SCHEMES[scheme].form)
     if isinstance(prepared, Prepared):
         del layer.weight
         layer.weight = prepared

@@ -4,11 +4,13 @@ from quire.model.ops.activation import activation
 from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
+from quire.model.ops.contract import Op
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
+from quire.model.ops.linear_int4 import linear_int4
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
@@ -24,6 +26,7 @@ __all__ = [
     "AttentionBatch",
     "HeadNorms",
     "LayerKV",
+    "Op",
     "activation",
     "add",
     "angles",
@@ -33,6 +36,7 @@ __all__ = [
     "kv_write",
     "layer_norm",
     "linear",
+    "linear_int4",
     "linear_int8",
     "paged_attention",
     "rms_norm",

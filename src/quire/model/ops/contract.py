@@ -2,8 +2,9 @@
 
 A provider is a module `quire.model.kernels.<backend>.<op>` with `supported() -> str` (empty when it can run
 here, else the reason it cannot) and `run`, which has the reference's signature. Within one provider a row's
-result never depends on the other rows of the call. A provider may also have `prepare(weight)`, which gives a weight
-the layout its `run` reads best; layers call it once, when their weights are loaded; and `variant() -> str`, which
+result never depends on the other rows of the call. A provider may also have `prepare(weight, **form)`, which gives a
+weight the layout its `run` reads best; layers call it once, when their weights are loaded, with the keywords of the
+reference's own; and `variant() -> str`, which
 names the instruction set or other flavour in use.
 """
 
@@ -53,7 +54,7 @@ class Choice:
     variant: str = ""  # of the provider: its instruction set
 
 
-def _as_it_is(weight: Tensor) -> Tensor:
+def _as_it_is(weight: Tensor, **form: Any) -> Tensor:
     return weight
 
 
@@ -68,7 +69,7 @@ class Op(Generic[P, R]):
     name: str
     reference: Callable[P, R]
     cases: Callable[[int, torch.dtype], Iterator[Case]]
-    prepare_reference: Callable[[Tensor], Tensor | Prepared] = _as_it_is
+    prepare_reference: Callable[..., Tensor | Prepared] = _as_it_is
     tolerances: dict[torch.dtype, Tolerance] = field(default_factory=lambda: dict(TIGHT))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
@@ -81,13 +82,14 @@ class Op(Generic[P, R]):
     def explain(self) -> Choice:
         return self._chosen[1]
 
-    def prepare(self, weight: Tensor) -> Tensor | Prepared:
-        """The weight as the chosen provider wants to be given it: in its own layout, or as it is."""
+    def prepare(self, weight: Tensor, **form: Any) -> Tensor | Prepared:
+        """The weight as the chosen provider wants to be given it: in its own layout, or as it is. `form` is what
+        `prepare_reference` lets choose."""
         run, _ = self._chosen
         if run is self.reference:
-            return self.prepare_reference(weight)
+            return self.prepare_reference(weight, **form)
         change = getattr(importlib.import_module(run.__module__), "prepare", _as_it_is)
-        prepared: Tensor | Prepared = change(weight)
+        prepared: Tensor | Prepared = change(weight, **form)
         return prepared
 
     @contextmanager

@@ -13,6 +13,7 @@ from quire.model.ops.first_largest import first_largest
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
+from quire.model.ops.linear_int4 import linear_int4
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
 from quire.model.ops.rms_norm import rms_norm
@@ -30,6 +31,7 @@ OPS: dict[str, Op[..., Any]] = {
         add,
         linear,
         linear_int8,
+        linear_int4,
         top_logits,
         rms_norm,
         layer_norm,

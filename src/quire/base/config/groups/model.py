@@ -65,11 +65,28 @@ SETTINGS = (
     Setting(
         name="quantization",
         group=GROUP,
-        kind=kinds.choice("int8"),
+        kind=kinds.choice("int4", "int8"),
         aliases=("-q",),
         default_text="the checkpoint's own precision",
         doc="Quantise the weights while they are loaded. int8: 8 bits with a scale for each output, and each row of "
-        "inputs rounded to 8 bits with a scale of its own.",
+        "inputs rounded to 8 bits with a scale of its own. int4: 4 bits with a scale for each group of inputs; "
+        "--int4-group-size and --int4-activations say how.",
+    ),
+    Setting(
+        name="int4-group-size",
+        group=GROUP,
+        kind=kinds.number_choice(32, 64, 128),
+        default=64,
+        doc="With --quantization int4: how many weights of an output share a scale. Larger groups take less memory "
+        "and are less exact.",
+    ),
+    Setting(
+        name="int4-activations",
+        group=GROUP,
+        kind=kinds.choice("int8", "exact"),
+        default="int8",
+        doc="With --quantization int4: int8 rounds each row of inputs to 8 bits, as --quantization int8 does; exact "
+        "leaves the inputs as they are, which is slower.",
     ),
     Setting(
         name="native-isa",
