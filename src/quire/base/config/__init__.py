@@ -12,6 +12,7 @@ from quire.base.config.resolved import (
     LogConfig,
     SchedulerConfig,
     ServerConfig,
+    WeightCacheConfig,
 )
 from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.table import SETTINGS, Table
@@ -29,6 +30,7 @@ __all__ = [
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",
+    "WeightCacheConfig",
     "Setting",
     "State",
     "Table",

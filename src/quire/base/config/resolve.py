@@ -15,7 +15,14 @@ from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype
 from quire.base.config.processors import choose_processors
-from quire.base.config.resolved import Decision, EngineConfig, LogConfig, SchedulerConfig, ServerConfig
+from quire.base.config.resolved import (
+    Decision,
+    EngineConfig,
+    LogConfig,
+    SchedulerConfig,
+    ServerConfig,
+    WeightCacheConfig,
+)
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
 
@@ -76,6 +83,7 @@ def resolve(
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
+        weight_cache=_weight_cache(asked),
         plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
         process_name=f"{asked['process_name_prefix']}::engine",
@@ -85,6 +93,11 @@ def resolve(
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _weight_cache(asked: Asked) -> WeightCacheConfig:
+    root = asked["cache_root"] or f"{asked['xdg_cache_home'] or '~/.cache'}/quire"
+    return WeightCacheConfig(folder=f"{root}/weights", max_bytes=asked["weight_cache_bytes"])
 
 
 def _log(asked: Asked) -> LogConfig:

@@ -52,6 +52,13 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     stream: str = "ext://sys.stderr"
 
 
+class WeightCacheConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """Where weights are kept in the form they are computed in. With `max_bytes` 0 none are."""
+
+    folder: str = ""  # ~ is expanded where it is used
+    max_bytes: int = 0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the engine process needs to know."""
 
@@ -74,6 +81,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
     read_strategy: Literal["lazy", "eager"] = "lazy"
+    weight_cache: WeightCacheConfig = WeightCacheConfig()
     plugins: list[str] = []  # to run before anything else
     max_n: int = 1024  # samples one request may ask for
     process_name: str = "quire::engine"  # of the engine process, where it has one to itself
