@@ -59,6 +59,8 @@ EFFECTS = {
     ),
     "omp-num-threads": ([{"OMP_NUM_THREADS": "3"}], "engine.num_threads", 3),
     "quantization": (["--quantization", "int8"], "engine.quantization", "int8"),
+    "weight-cache-bytes": (["--weight-cache-bytes", "1G"], "engine.weight_cache.max_bytes", GIB),
+    "cache-root": ([{"VLLM_CACHE_ROOT": "/c"}], "engine.weight_cache.folder", "/c/weights"),
     "native-isa": (["--native-isa", "scalar"], "engine.native_isa", "scalar"),
     "host": (["--host", "127.0.0.1"], "server.host", "127.0.0.1"),
     "port": (["--port", "9000"], "server.port", 9000),

@@ -30,10 +30,10 @@ __all__ = [
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",
-    "WeightCacheConfig",
     "Setting",
     "State",
     "Table",
+    "WeightCacheConfig",
     "count_coverage",
     "resolve",
 ]

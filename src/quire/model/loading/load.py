@@ -35,9 +35,9 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     entries = weight_entries(Path(config.card.folder))
     cache = cache_for(config.weight_cache, network, entries, dtype, config.quantization)
     if cache is not None:
-        weights = cache.read(torch.get_num_threads(), report)
+        weights = cache.read(report)
         if weights is None and _write_cache(cache, config, entries, report):
-            weights = cache.read(torch.get_num_threads(), lambda done, total: None)
+            weights = cache.read(lambda done, total: None)
         if weights is not None:
             for name, weight in weights.items():
                 restore(network, name, weight, config.quantization)

@@ -2,8 +2,8 @@
 
 A file's name is a digest of everything its content follows from:
 
-- the checkpoint: for each safetensors file its name, size, time of change, its header, and SAMPLES blocks of its data.
-  A change of weights that keeps size and time, and falls between the blocks, is not noticed;
+- the checkpoint: for each safetensors file its name, size, time of change, header, and SAMPLES blocks of its data. A
+  change of weights that keeps size and time, and falls between the blocks, is not noticed;
 - the network: each parameter's name and shape, and the tensors it is made of, so whatever in config.json (or
   `--hf-overrides`) changes weights;
 - the form: dtype, scheme of quantisation, the scheme's provider, the version of the native library's layouts. Panels
@@ -49,12 +49,10 @@ class PackedCache:
         self._max_bytes = config.max_bytes
         self.path = self._folder / (key + SUFFIX)
 
-    def read(
-        self, num_threads: int, report: Callable[[int, int], None]
-    ) -> dict[str, Tensor | Prepared] | None:
+    def read(self, report: Callable[[int, int], None]) -> dict[str, Tensor | Prepared] | None:
         """The parameters by name; None when there is no usable file."""
         try:
-            weights = read_packed_file(self.path, num_threads, report)
+            weights = read_packed_file(self.path, report)
         except FileNotFoundError:
             return None
         except (OSError, Unusable, msgspec.DecodeError) as problem:
@@ -118,9 +116,6 @@ def cache_for(
     size_bytes = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
     provider = SCHEMES[scheme].explain().provider
     if size_bytes < SMALLEST_BYTES or not config.max_bytes or provider == "reference":
-        return None
-    if size_bytes > config.max_bytes and not scheme:
-        logger.info("weights are packed at each start: --weight-cache-bytes %d is too few", config.max_bytes)
         return None
     form = f"{LAYOUT_VERSION} {provider} {scheme} {dtype}"
     return PackedCache(config, _digest(form, *_describe(network), *_fingerprints(entries)))

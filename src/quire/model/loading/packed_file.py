@@ -7,18 +7,17 @@
 The end is at the end so that tensors can be written as they are packed. The digest covers the directory, which says
 how long the file is; the tensors' own bytes are not summed up, which would cost more than reading them.
 
-Reading copies the tensors into memory of the process's own, asked for in large pages, and does not leave the file
-mapped: one output row costs a few small pages of every panel, and a mapped file gets no large ones (docs/loading.md
-has the figures).
+Reading maps the file: the weights are the system's page cache, and processes that serve the same model share them.
+The mapping is private, so nothing written to a weight would reach the file.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import mmap
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -31,8 +30,8 @@ from quire.model.kernels import Prepared
 MAGIC = b"quire packed 01\n"
 END_BYTES = len(MAGIC) + 8 + 32
 ALIGNMENT_BYTES = 4096
-LARGE_PAGE_BYTES = 2 << 20
-PIECE_BYTES = 16 << 20  # read in one call
+PIECE_BYTES = 64 << 20  # between two reports
+MADV_POPULATE_READ = 22  # linux/mman.h, since 5.14
 
 
 class Part(msgspec.Struct, frozen=True):
@@ -95,14 +94,11 @@ class PackedFileWriter:
         os.fsync(self._stream.fileno())
 
 
-def read_packed_file(
-    path: Path, num_threads: int, report: Callable[[int, int], None]
-) -> dict[str, Tensor | Prepared]:
-    """The parameters by name, in one piece of memory. Raises Unusable for a damaged file, OSError."""
+def read_packed_file(path: Path, report: Callable[[int, int], None]) -> dict[str, Tensor | Prepared]:
+    """The parameters by name. Raises Unusable for a damaged file, OSError."""
     with path.open("rb") as stream:
         directory = _read_directory(stream)
-        memory = _large_pages(directory.end)
-        _read_tensors(stream.fileno(), memory, num_threads, report)
+        memory = _map(stream, directory.end, report)
     kinds = {_kind(kind): kind for kind in Prepared.__subclasses__()}
     return {name: _weight(entry, memory, kinds) for name, entry in directory.entries.items()}
 
@@ -145,33 +141,15 @@ def _end_of(directory: bytes) -> bytes:
     return MAGIC + len(directory).to_bytes(8, "little") + hashlib.blake2b(directory, digest_size=32).digest()
 
 
-def _large_pages(size_bytes: int) -> Tensor:
-    """Bytes of memory that the system may give in large pages, beginning at the border of one."""
-    area = mmap.mmap(-1, size_bytes + LARGE_PAGE_BYTES, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-    if hasattr(mmap, "MADV_HUGEPAGE"):
-        area.madvise(mmap.MADV_HUGEPAGE)
-    memory = torch.frombuffer(area, dtype=torch.uint8)
-    start = -memory.data_ptr() % LARGE_PAGE_BYTES
-    return memory[start : start + size_bytes]
-
-
-def _read_tensors(
-    descriptor: int, memory: Tensor, num_threads: int, report: Callable[[int, int], None]
-) -> None:
-    view = memoryview(memory.numpy())
-
-    def read(begin: int) -> int:
-        place, end = begin, min(begin + PIECE_BYTES, len(view))
-        while place < end:
-            count = os.preadv(descriptor, [view[place:end]], place)
-            if not count:
-                raise Unusable("it became shorter while it was read")
-            place += count
-        return end
-
-    with ThreadPoolExecutor(num_threads) as pool:
-        for done in pool.map(read, range(0, len(view), PIECE_BYTES)):
-            report(done, len(view))
+def _map(stream: BinaryIO, size_bytes: int, report: Callable[[int, int], None]) -> Tensor:
+    """The file's first bytes. All of them are in memory when this returns, where the system can be asked for it."""
+    area = mmap.mmap(stream.fileno(), size_bytes, access=mmap.ACCESS_COPY)
+    for begin in range(0, size_bytes, PIECE_BYTES):
+        length = min(PIECE_BYTES, size_bytes - begin)
+        with contextlib.suppress(OSError):  # older systems
+            area.madvise(MADV_POPULATE_READ, begin, length)
+        report(begin + length, size_bytes)
+    return torch.frombuffer(area, dtype=torch.uint8)
 
 
 def _kind(prepared: type[Prepared]) -> str:
