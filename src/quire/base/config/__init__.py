@@ -12,7 +12,6 @@ from quire.base.config.resolved import (
     LogConfig,
     SchedulerConfig,
     ServerConfig,
-    WeightCacheConfig,
 )
 from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.table import SETTINGS, Table
@@ -33,7 +32,6 @@ __all__ = [
     "Setting",
     "State",
     "Table",
-    "WeightCacheConfig",
     "count_coverage",
     "resolve",
 ]
