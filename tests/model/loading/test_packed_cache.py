@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from quire.base.config import EngineConfig, WeightCacheConfig
+from quire.base.config import EngineConfig
 from quire.model.kernels import Prepared
 from quire.model.kernels.cpu import native
 from quire.model.layers import CausalLM
@@ -41,8 +41,9 @@ def qwen(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def _config(folder: Path, cache: Path, max_bytes: int = 1 << 30, **changes: object) -> EngineConfig:
-    place = WeightCacheConfig(folder=str(cache), max_bytes=max_bytes)
-    return msgspec.structs.replace(engine_config(folder), weight_cache=place, **changes)
+    return msgspec.structs.replace(
+        engine_config(folder), weight_cache_folder=str(cache), weight_cache_bytes=max_bytes, **changes
+    )
 
 
 def _bytes(network: CausalLM, config: EngineConfig) -> dict[str, list[bytes]]:
@@ -61,7 +62,7 @@ def _bytes(network: CausalLM, config: EngineConfig) -> dict[str, list[bytes]]:
 
 
 def _plain(config: EngineConfig) -> CausalLM:
-    return load_model(msgspec.structs.replace(config, weight_cache=WeightCacheConfig()))
+    return load_model(msgspec.structs.replace(config, weight_cache_bytes=0))
 
 
 def _files(cache: Path) -> list[str]:
@@ -191,12 +192,11 @@ import logging, msgspec, resource, sys
 from pathlib import Path
 from quire.model.loading import load_model, packed_cache
 from tests.model.tiny import engine_config
-from quire.base.config import WeightCacheConfig
 logging.basicConfig(level="INFO")
 packed_cache.SMALLEST_BYTES = 0
 resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000))
-place = WeightCacheConfig(folder=sys.argv[2], max_bytes=1 << 30)
-load_model(msgspec.structs.replace(engine_config(Path(sys.argv[1])), weight_cache=place))
+config = engine_config(Path(sys.argv[1]))
+load_model(msgspec.structs.replace(config, weight_cache_folder=sys.argv[2], weight_cache_bytes=1 << 30))
 """
 
 

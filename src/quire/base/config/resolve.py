@@ -21,7 +21,6 @@ from quire.base.config.resolved import (
     LogConfig,
     SchedulerConfig,
     ServerConfig,
-    WeightCacheConfig,
 )
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
@@ -83,7 +82,8 @@ def resolve(
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
-        weight_cache=_weight_cache(asked),
+        weight_cache_folder=f"{_cache_root(asked)}/weights",
+        weight_cache_bytes=asked["weight_cache_bytes"],
         plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
         process_name=f"{asked['process_name_prefix']}::engine",
@@ -95,9 +95,8 @@ def resolve(
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
 
 
-def _weight_cache(asked: Asked) -> WeightCacheConfig:
-    root = asked["cache_root"] or f"{asked['xdg_cache_home'] or '~/.cache'}/quire"
-    return WeightCacheConfig(folder=f"{root}/weights", max_bytes=asked["weight_cache_bytes"])
+def _cache_root(asked: Asked) -> str:
+    return asked["cache_root"] or f"{asked['xdg_cache_home'] or '~/.cache'}/quire"
 
 
 def _log(asked: Asked) -> LogConfig:

@@ -33,7 +33,7 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
         fill_dummy(network, dtype, report, config.quantization)
         return network.eval()
     entries = weight_entries(Path(config.card.folder))
-    cache = cache_for(config.weight_cache, network, entries, dtype, config.quantization)
+    cache = cache_for(config, network, entries)
     if cache is not None:
         weights = cache.read(report)
         if weights is None and _write_cache(cache, config, entries, report):

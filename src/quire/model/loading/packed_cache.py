@@ -28,7 +28,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quire.base.config import WeightCacheConfig
+from quire.base.config import EngineConfig
 from quire.model.checkpoint import TensorEntry
 from quire.model.kernels import LAYOUT_VERSION, Prepared
 from quire.model.layers import SCHEMES, CausalLM
@@ -44,9 +44,9 @@ SUFFIX, UNFINISHED = ".packed", ".unfinished"
 class PackedCache:
     """The place of one network's packed weights."""
 
-    def __init__(self, config: WeightCacheConfig, key: str) -> None:
-        self._folder = Path(config.folder).expanduser()
-        self._max_bytes = config.max_bytes
+    def __init__(self, folder: str, max_bytes: int, key: str) -> None:
+        self._folder = Path(folder).expanduser()
+        self._max_bytes = max_bytes
         self.path = self._folder / (key + SUFFIX)
 
     def read(self, report: Callable[[int, int], None]) -> dict[str, Tensor | Prepared] | None:
@@ -105,20 +105,16 @@ class PackedCache:
             excess -= size
 
 
-def cache_for(
-    config: WeightCacheConfig,
-    network: CausalLM,
-    entries: dict[str, TensorEntry],
-    dtype: torch.dtype,
-    scheme: str,
-) -> PackedCache | None:
+def cache_for(config: EngineConfig, network: CausalLM, entries: dict[str, TensorEntry]) -> PackedCache | None:
     """None where no cache is wanted or would be no use."""
+    scheme, dtype = config.quantization, getattr(torch, config.dtype)
     size_bytes = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
     provider = SCHEMES[scheme].explain().provider
-    if size_bytes < SMALLEST_BYTES or not config.max_bytes or provider == "reference":
+    if size_bytes < SMALLEST_BYTES or not config.weight_cache_bytes or provider == "reference":
         return None
     form = f"{LAYOUT_VERSION} {provider} {scheme} {dtype}"
-    return PackedCache(config, _digest(form, *_describe(network), *_fingerprints(entries)))
+    key = _digest(form, *_describe(network), *_fingerprints(entries))
+    return PackedCache(config.weight_cache_folder, config.weight_cache_bytes, key)
 
 
 def _describe(network: CausalLM) -> Iterator[str]:
