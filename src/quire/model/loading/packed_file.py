@@ -14,6 +14,7 @@ The mapping is private, so nothing written to a weight would reach the file.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import hashlib
 import mmap
 import os
@@ -82,7 +83,7 @@ class PackedFileWriter:
         begin = -(-self._end // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         self._stream.seek(begin)
         flat = tensor.contiguous().view(-1).view(torch.uint8)
-        self._stream.write(memoryview(flat.numpy()))
+        self._stream.write((ctypes.c_ubyte * flat.nbytes).from_address(flat.data_ptr()))
         self._end = begin + flat.nbytes
         return Part(begin, list(tensor.shape), _name(tensor.dtype))
 
