@@ -24,6 +24,7 @@ ROOMS = sorted(
     if (room / "__init__.py").exists()
 )
 MAX_EXPORTS = 17  # a dozen, give or take
+MAX_EXPORTS_OF = {"quire.model.ops": 30}  # its door is the list of ops
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60
 FORBIDDEN_NAMES = {"utils.py", "util.py", "common.py", "misc.py", "helpers.py", "helper.py", "core_utils.py"}
@@ -130,7 +131,9 @@ def test_a_door_names_a_dozen_things_at_most_and_holds_no_logic(room):
         assert is_plain, f"{room}: line {statement.lineno} is logic"
         if isinstance(statement, ast.Assign):
             assert [target.id for target in statement.targets if isinstance(target, ast.Name)] == ["__all__"]
-            assert len(ast.literal_eval(statement.value)) <= MAX_EXPORTS, f"{room} exports too much"
+            assert len(ast.literal_eval(statement.value)) <= MAX_EXPORTS_OF.get(room, MAX_EXPORTS), (
+                f"{room} exports too much"
+            )
 
 
 @pytest.mark.parametrize("wing", WINGS)

@@ -75,6 +75,8 @@ EFFECTS = {
         "engine.quantization",
         "int4-64-exact",
     ),
+    "weight-cache-bytes": (["--weight-cache-bytes", "1G"], "engine.weight_cache_bytes", GIB),
+    "cache-root": ([{"VLLM_CACHE_ROOT": "/c"}], "engine.weight_cache_folder", "/c/weights"),
     "native-isa": (["--native-isa", "scalar"], "engine.native_isa", "scalar"),
     "host": (["--host", "127.0.0.1"], "server.host", "127.0.0.1"),
     "port": (["--port", "9000"], "server.port", 9000),

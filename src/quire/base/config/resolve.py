@@ -15,7 +15,13 @@ from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
-from quire.base.config.resolved import Decision, EngineConfig, LogConfig, SchedulerConfig, ServerConfig
+from quire.base.config.resolved import (
+    Decision,
+    EngineConfig,
+    LogConfig,
+    SchedulerConfig,
+    ServerConfig,
+)
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine
 
@@ -78,6 +84,8 @@ def resolve(
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
+        weight_cache_folder=f"{_cache_root(asked)}/weights",
+        weight_cache_bytes=asked["weight_cache_bytes"],
         plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
         process_name=f"{asked['process_name_prefix']}::engine",
@@ -87,6 +95,10 @@ def resolve(
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _cache_root(asked: Asked) -> str:
+    return asked["cache_root"] or f"{asked['xdg_cache_home'] or '~/.cache'}/quire"
 
 
 def _log(asked: Asked) -> LogConfig:

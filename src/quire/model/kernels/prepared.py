@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -17,3 +18,12 @@ class Prepared(ABC):
     @abstractmethod
     def rows(self, index_T: Tensor) -> Tensor:
         """Rows of the weight by int64 index, exactly as they were."""
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """All it holds, by name: what `restore` needs beside `shape` and `dtype`."""
+
+    @classmethod
+    @abstractmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        """The weight that gave these `tensors`, which are kept as they are and not copied."""

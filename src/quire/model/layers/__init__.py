@@ -3,13 +3,14 @@
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
 from quire.model.layers.layer import Layer
-from quire.model.layers.linear import Embedding, Linear
+from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
 from quire.model.layers.norm import LayerNorm, RMSNorm
 from quire.model.layers.rotary import Angles, Rotary
 from quire.model.layers.step_input import LayerCache, StepInput
 from quire.model.ops import AttentionBatch, LayerKV
 
 __all__ = [
+    "SCHEMES",
     "Angles",
     "Attention",
     "AttentionBatch",
@@ -23,4 +24,5 @@ __all__ = [
     "RMSNorm",
     "Rotary",
     "StepInput",
+    "hold_prepared",
 ]

@@ -100,5 +100,11 @@ def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
     layer.scheme = scheme
     prepared = SCHEMES[scheme].op.prepare(weight, **SCHEMES[scheme].form)
     if isinstance(prepared, Prepared):
-        del layer.weight
-        layer.weight = prepared
+        hold_prepared(layer, prepared, scheme)
+
+
+def hold_prepared(layer: Linear | Embedding, prepared: Prepared, scheme: str) -> None:
+    """`prepared`, made under `scheme`, takes the place of the layer's parameter."""
+    layer.scheme = scheme
+    del layer.weight
+    layer.weight = prepared

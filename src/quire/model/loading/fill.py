@@ -29,9 +29,10 @@ def fill_from_files(
     *,
     scheme: str = "",
     copies: bool = False,
+    placed: Callable[[str], None] = lambda name: None,
 ) -> None:
     """`scheme` is the one that `place` quantises by. With `copies` no parameter stays a view of a file: the files
-    may go away afterwards.
+    may go away afterwards. `placed` hears the name of each parameter when it is in its layer.
 
     Raises CheckpointError before reading anything if tensors and parameters do not match one to one.
     """
@@ -55,6 +56,7 @@ def fill_from_files(
         for name in parameters:
             source = weights.sources[name]
             place(network, name, _join(source, read, dtype), scheme)
+            placed(name)
             done_bytes += sum(known[part].size_bytes for part in source.names)
             report(done_bytes, total_bytes)
 

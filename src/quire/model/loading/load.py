@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import importlib
+import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import torch
 
 from quire.base.config import EngineConfig
-from quire.model.checkpoint import ConfigKeys, weight_entries
+from quire.model.checkpoint import ConfigKeys, TensorEntry, weight_entries
 from quire.model.families import FAMILIES
 from quire.model.layers import CausalLM
 from quire.model.loading.dummy import fill_dummy
 from quire.model.loading.fill import fill_from_files
+from quire.model.loading.packed_cache import PackedCache, cache_for
+from quire.model.loading.place import restore, take
 
+logger = logging.getLogger(__name__)
 Report = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
@@ -26,18 +31,55 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     dtype = getattr(torch, config.dtype)
     if config.load_format == "dummy":
         fill_dummy(network, dtype, report, config.quantization)
-    else:
-        entries = weight_entries(Path(config.card.folder))
-        fill_from_files(
-            network,
-            network.weights(),
-            entries,
-            dtype,
-            report,
-            scheme=config.quantization,
-            copies=config.read_strategy == "eager",
-        )
+        return network.eval()
+    entries = weight_entries(Path(config.card.folder))
+    cache = cache_for(config, network, entries)
+    if cache is not None:
+        weights = cache.read(report)
+        if weights is None and _write_cache(cache, config, entries, report):
+            weights = cache.read(lambda done, total: None)
+        if weights is not None:
+            for name, weight in weights.items():
+                restore(network, name, weight, config.quantization)
+            return network.eval()
+    _fill(network, config, entries, report)
     return network.eval()
+
+
+def _fill(
+    network: CausalLM,
+    config: EngineConfig,
+    entries: dict[str, TensorEntry],
+    report: Report,
+    placed: Callable[[str], None] = lambda name: None,
+) -> None:
+    fill_from_files(
+        network,
+        network.weights(),
+        entries,
+        getattr(torch, config.dtype),
+        report,
+        scheme=config.quantization,
+        copies=config.read_strategy == "eager",
+        placed=placed,
+    )
+
+
+def _write_cache(
+    cache: PackedCache, config: EngineConfig, entries: dict[str, TensorEntry], report: Report
+) -> bool:
+    """Packs weight by weight into the cache's file, so that one of them is in memory at a time. False, with a line
+    in the log, when the file cannot be written."""
+    network = build_network(config)
+    started_s = time.monotonic()
+    try:
+        with cache.writer() as writer:
+            _fill(network, config, entries, report, lambda name: writer.add(name, take(network, name)))
+    except OSError as problem:
+        logger.warning("weights are packed without a cache: %s cannot be written (%s)", cache.path, problem)
+        return False
+    logger.info("packed weights written to %s in %.1f s", cache.path, time.monotonic() - started_s)
+    return True
 
 
 def build_network(config: EngineConfig) -> CausalLM:

@@ -12,6 +12,7 @@ inputs meet the weight that `rows` gives, in linear.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -34,6 +35,17 @@ class Int4Weight(Prepared):
         self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
         self.rounds_inputs = rounds_inputs
         self.values_NGS, self.scale_NG = round_groups(weight_NK.detach(), group_size)
+
+    def tensors(self) -> dict[str, Tensor]:
+        form = torch.tensor([self.rounds_inputs])
+        return {"values": self.values_NGS, "scales": self.scale_NG, "form": form}
+
+    @classmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        weight = cls.__new__(cls)
+        weight.shape, weight.dtype, weight.rounds_inputs = shape, dtype, bool(tensors["form"].item())
+        weight.values_NGS, weight.scale_NG = tensors["values"], tensors["scales"]
+        return weight
 
     def rows(self, index_T: Tensor) -> Tensor:
         wide = self.values_NGS[index_T].float() * self.scale_NG[index_T].float().unsqueeze(-1)

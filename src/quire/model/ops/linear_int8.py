@@ -8,6 +8,7 @@ adds them up in float64, which holds them exactly, too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -25,6 +26,16 @@ class Int8Weight(Prepared):
         self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
         rounded, self.scale_N1 = round_rows(weight_NK.detach())
         self.values_NK = rounded.to(torch.int8)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"values": self.values_NK, "scale": self.scale_N1}
+
+    @classmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        weight = cls.__new__(cls)
+        weight.shape, weight.dtype = shape, dtype
+        weight.values_NK, weight.scale_N1 = tensors["values"], tensors["scale"]
+        return weight
 
     def rows(self, index_T: Tensor) -> Tensor:
         return (self.values_NK[index_T].float() * self.scale_N1[index_T]).to(self.dtype)

@@ -44,6 +44,9 @@ IN_SHORT = (
                 "Files of a repository that are not downloaded, as shell patterns.", many=True),
     ROWS.variable("XDG_CACHE_HOME", kinds.path(), None, {}, "Folder of caches, that of Hugging Face among them.",
                   default_text="~/.cache", is_shared=True),
+    ROWS.option("weight-cache-bytes", kinds.human_integer(0), 32 * 2**30, {},
+                "Most bytes of packed weights to keep in VLLM_CACHE_ROOT, for the next start to read instead of "
+                "packing again; the longest unused go first. 0 keeps none.", default_text="32G"),
     ROWS.option("use-tqdm-on-load", kinds.switch(), True, {}, "Progress bar while a model is downloaded."),
     ROWS.option("model-loader-extra-config", kinds.json_object(), {}, idle("Quire has one loader without options"),
                 "Extra options for the chosen loader."),

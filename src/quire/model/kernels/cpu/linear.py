@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -59,16 +60,28 @@ class PackedWeight(Prepared):
         weight_NK = weight_NK.detach()
         if weight_NK.stride(1) != 1:
             weight_NK = weight_NK.contiguous()
-        self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
         outputs, inputs = weight_NK.shape
-        group = K_GROUP[self.dtype]
+        group = K_GROUP[weight_NK.dtype]
         steps, panels = panel_steps(inputs, group), -(-outputs // PANEL_OUTPUTS)
-        self._packed = torch.empty(panels * steps * PANEL_OUTPUTS * group, dtype=self.dtype)
-        self._struct = _Linear(self._packed.data_ptr(), outputs, inputs, native.DTYPES[self.dtype])
-        self.address = ctypes.addressof(self._struct)
+        packed = torch.empty(panels * steps * PANEL_OUTPUTS * group, dtype=weight_NK.dtype)
+        self._hold(weight_NK.shape, weight_NK.dtype, packed)
         native.library().quire_linear_pack(
             self.address, weight_NK.data_ptr(), weight_NK.stride(0), self._packed.nbytes
         )
+
+    def _hold(self, shape: torch.Size, dtype: torch.dtype, packed: Tensor) -> None:
+        self.shape, self.dtype, self._packed = shape, dtype, packed
+        self._struct = _Linear(packed.data_ptr(), *shape, native.DTYPES[dtype])
+        self.address = ctypes.addressof(self._struct)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"packed": self._packed}
+
+    @classmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        weight = cls.__new__(cls)
+        weight._hold(shape, dtype, tensors["packed"])
+        return weight
 
     def rows(self, index_T: Tensor) -> Tensor:
         index_T = native.check_index(index_T, self.shape[0])

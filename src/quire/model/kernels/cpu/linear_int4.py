@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -50,16 +51,9 @@ class PackedInt4Weight(Prepared):
         weight_NK = weight_NK.detach()
         if weight_NK.stride(1) != 1:
             weight_NK = weight_NK.contiguous()
-        self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
-        self.rounds_inputs = rounds_inputs
-        outputs, inputs = weight_NK.shape
-        padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
-        num_groups = padded_outputs * -(-inputs // group_size)
-        panels_bytes = num_groups * group_size // 2
-        self._packed = torch.empty(panels_bytes + num_groups * SCALE_BYTES, dtype=torch.uint8)
-        start = self._packed.data_ptr()
-        self._struct = _LinearInt4(start, start + panels_bytes, outputs, inputs, group_size)
-        self.address = ctypes.addressof(self._struct)
+        num_groups, panels_bytes = _sizes(weight_NK.shape, group_size)
+        packed = torch.empty(panels_bytes + num_groups * SCALE_BYTES, dtype=torch.uint8)
+        self._hold(weight_NK.shape, weight_NK.dtype, packed, group_size, rounds_inputs)
         native.library().quire_linear_int4_pack(
             self.address,
             native.DTYPES[self.dtype],
@@ -68,12 +62,38 @@ class PackedInt4Weight(Prepared):
             self._packed.nbytes,
         )
 
+    def _hold(
+        self, shape: torch.Size, dtype: torch.dtype, packed: Tensor, group_size: int, rounds_inputs: bool
+    ) -> None:
+        self.shape, self.dtype, self._packed = shape, dtype, packed
+        self._group_size, self.rounds_inputs = group_size, rounds_inputs
+        start = packed.data_ptr()
+        self._struct = _LinearInt4(start, start + _sizes(shape, group_size)[1], *shape, group_size)
+        self.address = ctypes.addressof(self._struct)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"packed": self._packed, "form": torch.tensor([self._group_size, self.rounds_inputs])}
+
+    @classmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        weight = cls.__new__(cls)
+        group_size, rounds_inputs = tensors["form"].tolist()
+        weight._hold(shape, dtype, tensors["packed"], group_size, bool(rounds_inputs))
+        return weight
+
     def rows(self, index_T: Tensor) -> Tensor:
         index_T = native.check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
         dtype = native.DTYPES[self.dtype]
         native.call(_RowsInt4Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
         return out
+
+
+def _sizes(shape: torch.Size, group_size: int) -> tuple[int, int]:
+    """(groups with those that fill the last panel, bytes of the panels)."""
+    outputs, inputs = shape
+    num_groups = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS * -(-inputs // group_size)
+    return num_groups, num_groups * group_size // 2
 
 
 prepare = PackedInt4Weight

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from typing import Self
 
 import torch
 from torch import Tensor
@@ -56,15 +57,9 @@ class PackedInt8Weight(Prepared):
         weight_NK = weight_NK.detach()
         if weight_NK.stride(1) != 1:
             weight_NK = weight_NK.contiguous()
-        self.shape, self.dtype = weight_NK.shape, weight_NK.dtype
-        outputs, inputs = weight_NK.shape
-        padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
-        panels_bytes = padded_outputs * panel_steps(inputs, K_GROUP) * K_GROUP
-        self._packed = torch.empty(panels_bytes + padded_outputs * SUFFIX_BYTES, dtype=torch.uint8)
-        start = self._packed.data_ptr()
-        scales = start + panels_bytes
-        self._struct = _LinearInt8(start, scales, scales + 4 * padded_outputs, outputs, inputs)
-        self.address = ctypes.addressof(self._struct)
+        padded_outputs, panels_bytes = _sizes(weight_NK.shape)
+        packed = torch.empty(panels_bytes + padded_outputs * SUFFIX_BYTES, dtype=torch.uint8)
+        self._hold(weight_NK.shape, weight_NK.dtype, packed)
         native.library().quire_linear_int8_pack(
             self.address,
             native.DTYPES[self.dtype],
@@ -73,12 +68,35 @@ class PackedInt8Weight(Prepared):
             self._packed.nbytes,
         )
 
+    def _hold(self, shape: torch.Size, dtype: torch.dtype, packed: Tensor) -> None:
+        self.shape, self.dtype, self._packed = shape, dtype, packed
+        padded_outputs, panels_bytes = _sizes(shape)
+        scales = packed.data_ptr() + panels_bytes
+        self._struct = _LinearInt8(packed.data_ptr(), scales, scales + 4 * padded_outputs, *shape)
+        self.address = ctypes.addressof(self._struct)
+
+    def tensors(self) -> dict[str, Tensor]:
+        return {"packed": self._packed}
+
+    @classmethod
+    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
+        weight = cls.__new__(cls)
+        weight._hold(shape, dtype, tensors["packed"])
+        return weight
+
     def rows(self, index_T: Tensor) -> Tensor:
         index_T = native.check_index(index_T, self.shape[0])
         out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
         dtype = native.DTYPES[self.dtype]
         native.call(_RowsInt8Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
         return out
+
+
+def _sizes(shape: torch.Size) -> tuple[int, int]:
+    """(outputs with those that fill the last panel, bytes of the panels)."""
+    outputs, inputs = shape
+    padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
+    return padded_outputs, padded_outputs * panel_steps(inputs, K_GROUP) * K_GROUP
 
 
 def prepare(weight_NK: Tensor) -> Prepared:
