@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -122,8 +123,34 @@ EXPORT void quire_linear_int8_pack(const QuireLinearInt8* to, int32_t dtype, con
     quire::chosen->kernels->linear_int8_pack(dtype, weight, row_stride, to);
 }
 
-#define EXPORT_OP(op, Call) \
-    EXPORT void quire_##op(const Call* call) { quire::chosen->kernels->op(call); }
+namespace {
+
+int64_t inside_ns = 0;
+
+// Adds the time it lives to `inside_ns`: what is not in there, a step's host spent.
+struct Inside {
+    int64_t began_ns = now_ns();
+    ~Inside() { __atomic_fetch_add(&inside_ns, now_ns() - began_ns, __ATOMIC_RELAXED); }
+
+    static int64_t now_ns() {
+        timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+    }
+};
+
+}  // namespace
+
+// Nanoseconds that callers have spent inside ops since the library was loaded.
+EXPORT int64_t quire_inside_ns() { return __atomic_load_n(&inside_ns, __ATOMIC_RELAXED); }
+
+EXPORT int64_t quire_probe(const QuireProbeCall* call) { return quire::chosen->kernels->probe(call); }
+
+#define EXPORT_OP(op, Call)                   \
+    EXPORT void quire_##op(const Call* call) { \
+        Inside inside;                        \
+        quire::chosen->kernels->op(call);     \
+    }
 EXPORT_OP(linear, QuireLinearCall)
 EXPORT_OP(linear_rows, QuireRowsCall)
 EXPORT_OP(linear_int8, QuireLinearInt8Call)
@@ -134,6 +161,7 @@ EXPORT_OP(activation, QuireActivationCall)
 EXPORT_OP(attention, QuireAttentionCall)
 
 EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
+    Inside inside;
     const auto bytes = static_cast<size_t>(call->bytes);
     for (int64_t t = 0; t < call->rows; ++t) {
         const int64_t at = call->slots[t] * call->bytes;

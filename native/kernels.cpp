@@ -4,6 +4,7 @@
 #include "linear.h"
 #include "linear_int8.h"
 #include "linear_pack.h"
+#include "probe.h"
 #include "rms_norm.h"
 #include "rope.h"
 
@@ -13,6 +14,7 @@ extern const QuireKernels kernels;
 const QuireKernels kernels = {
     linear_pack, linear_int8_pack, linear,     linear_rows, linear_int8, linear_int8_rows,
     rms_norm,    rope,             activation, attention,
+    probe,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

@@ -115,7 +115,8 @@ def _legend(names: Sequence[str]) -> str:
 
 def _page(title: str, height: float, parts: Sequence[str]) -> str:
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" height="{height:.0f}" '
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height:.0f}" width="{WIDTH}" '
+        f'height="{height:.0f}" '
         'font-family="sans-serif" font-size="12" fill="#222"><rect width="100%" height="100%" fill="white"/>'
         f'<text x="12" y="20" font-size="15" font-weight="bold">{escape(title)}</text>{"".join(parts)}</svg>\n'
     )

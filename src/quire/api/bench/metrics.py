@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -36,7 +37,7 @@ def timing_of(reply: Reply) -> Timing:
     """Of a reply without error. Its last token's time is the whole; tokens are the server's count, else events."""
     times = reply.event_times_s or [reply.ended_s]
     tokens = reply.completion_tokens if reply.completion_tokens is not None else len(reply.event_times_s)
-    gaps = [after - before for before, after in zip(times, times[1:], strict=False)]
+    gaps = [after - before for before, after in itertools.pairwise(times)]
     return Timing(times[0] - reply.started_s, times[-1] - reply.started_s, gaps, tokens)
 
 

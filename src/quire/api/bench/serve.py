@@ -37,8 +37,9 @@ def serve(words: Sequence[str]) -> int:
     model = asked.model or first_model(base_url, key)
     target = Target(model, asked.endpoint or BACKENDS[asked.backend], _fields(asked))
     runs = []
-    for limit in asked.max_concurrency or [0]:
-        talks = _talks(asked, target)
+    for index, limit in enumerate(asked.max_concurrency or [0]):
+        # other prompts in every run: the server's prefix cache knows the earlier ones
+        talks = _talks(asked, target, asked.seed + index)
         outcome = asyncio.run(_measure(asked, base_url, key, target, talks, limit))
         shown = asked.percentile_metrics.split(",")
         result = summarise(outcome, shown=shown, percents=asked.metric_percentiles, goals_ms=goals_ms)
@@ -145,16 +146,16 @@ def _fields(asked: argparse.Namespace) -> dict[str, Any]:
     return {**fields, **asked.extra_body}
 
 
-def _talks(asked: argparse.Namespace, target: Target) -> list[tuple[float, Talk]]:
+def _talks(asked: argparse.Namespace, target: Target, seed: int) -> list[tuple[float, Talk]]:
     """Every talk with its start."""
-    talks = _workload(asked, target.is_chat)
+    talks = _workload(asked, target.is_chat, seed)
     if asked.dataset_name == "trace":
         return [(talk.turns[0].at_s or 0.0, talk) for talk in talks]
-    times = arrival_times_s(len(talks), asked.request_rate, asked.burstiness, asked.seed)
+    times = arrival_times_s(len(talks), asked.request_rate, asked.burstiness, seed)
     return list(zip(times, talks, strict=True))
 
 
-def _workload(asked: argparse.Namespace, is_chat: bool) -> list[Talk]:
+def _workload(asked: argparse.Namespace, is_chat: bool, seed: int) -> list[Talk]:
     name, wanted = asked.dataset_name, asked.random_output_len or 128
     if not 0 <= asked.random_range_ratio <= 1:
         raise ConfigError(f"--random-range-ratio {asked.random_range_ratio} is not within 0 and 1")
@@ -165,23 +166,21 @@ def _workload(asked: argparse.Namespace, is_chat: bool) -> list[Talk]:
         raise ConfigError(f"--dataset-name {name} needs --dataset-path")
     if name == "multi-turn" or (is_chat and name == "random"):
         turns = asked.num_turns if name == "multi-turn" else 1
-        return workload.random_talks(asked.num_prompts, turns, lengths, seed=asked.seed)
+        return workload.random_talks(asked.num_prompts, turns, lengths, seed=seed)
     if name == "random":
-        return workload.single(workload.random_turns(asked.num_prompts, lengths, seed=asked.seed))
+        return workload.single(workload.random_turns(asked.num_prompts, lengths, seed=seed))
     if name == "prefix_repetition":
         if is_chat or not lengths.prefix_tokens:
             raise ConfigError("prefix_repetition needs --random-prefix-len and the completions route")
         prompts = workload.random_turns(
-            asked.num_prompts, lengths, seed=asked.seed, num_prefixes=asked.num_prefixes
+            asked.num_prompts, lengths, seed=seed, num_prefixes=asked.num_prefixes
         )
         return workload.single(prompts)
     if name == "sharegpt":
         return workload.single(
-            workload.sharegpt_turns(
-                asked.dataset_path, asked.num_prompts, asked.random_output_len, seed=asked.seed
-            )
+            workload.sharegpt_turns(asked.dataset_path, asked.num_prompts, asked.random_output_len, seed=seed)
         )
-    turns = workload.file_turns(asked.dataset_path, wanted, is_trace=name == "trace", seed=asked.seed)
+    turns = workload.file_turns(asked.dataset_path, wanted, is_trace=name == "trace", seed=seed)
     _check_route(turns, is_chat, asked.dataset_path)
     return workload.single(turns[: asked.num_prompts])
 

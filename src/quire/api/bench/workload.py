@@ -14,7 +14,22 @@ from quire.base.errors import ConfigError
 
 # Every vocabulary larger than a few thousand has ordinary tokens here; special ones lie at the ends.
 FIRST_TOKEN_ID, LAST_TOKEN_ID = 300, 1299
-WORDS = "time day way man thing life hand part eye place work week case point water room fact night story side".split()
+WORDS = [
+    "time",
+    "day",
+    "way",
+    "man",
+    "life",
+    "hand",
+    "part",
+    "eye",
+    "place",
+    "work",
+    "week",
+    "case",
+    "point",
+    "water",
+]
 Message = dict[str, Any]
 
 

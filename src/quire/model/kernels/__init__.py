@@ -1,10 +1,11 @@
 """Providers of ops: one package per backend, one file per op. The first backend that can run an op here gives it."""
 
-from quire.model.kernels.cpu.native import configure
+from quire.model.kernels.cpu.native import configure, native_seconds
+from quire.model.kernels.cpu.probe import PROBES, ReadMemory, probe_rate
 from quire.model.kernels.prepared import Prepared
 
 BACKENDS: tuple[str, ...] = (
     "cpu",
 )  # in order of preference; the torch reference of each op comes last, always
 
-__all__ = ["BACKENDS", "Prepared", "configure"]
+__all__ = ["BACKENDS", "PROBES", "Prepared", "ReadMemory", "configure", "native_seconds", "probe_rate"]
