@@ -56,9 +56,12 @@ class Engine:
         started_s = time.perf_counter()
         startup = prepare_startup(Asked.from_keywords(settings))
         self.config: EngineConfig = startup.resolution.engine
-        weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=1.5)
-        self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
-        weights.finish()
+        weight_bytes = self.config.card.weight_bytes  # 0 without files: dummy weights are there at once
+        weights = ByteProgress("weights", weight_bytes, quiet_s=1.5)
+        report = (lambda done_bytes, _: weights.update(done_bytes)) if weight_bytes else None
+        self._client = InProcessClient(self.config, report)
+        if weight_bytes:
+            weights.finish()
         self.load_s = time.perf_counter() - started_s
         self._num_requests = 0
 

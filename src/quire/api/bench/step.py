@@ -30,7 +30,8 @@ def step(words: Sequence[str]) -> int:
     share = sum(host_s) / sum(steps_s)
     print(
         f"{len(steps_s)} steps of {asked.batch_size} at context {asked.context}, medians: "
-        f"step {1000 * median(steps_s):.3f} ms, native {1000 * median(native_s):.3f} ms, host {1000 * median(host_s):.3f} ms\n"
+        f"step {1000 * median(steps_s):.3f} ms, "
+        f"native {1000 * median(native_s):.3f} ms, host {1000 * median(host_s):.3f} ms\n"
         f"Host share: {100 * share:.1f} % ({asked.batch_size * len(steps_s) / sum(steps_s):.1f} tokens/s)"
     )
     result = {
