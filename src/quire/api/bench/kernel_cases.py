@@ -85,17 +85,16 @@ def linear_cases(name: str, sizes: Dimensions, rows: list[int], dtype: torch.dty
     number_type = "int8" if found else str(dtype).removeprefix("torch.")
     for projection, (outputs, inputs) in sizes.projections().items():
         weight_bytes = outputs * inputs * bits // 8
-        copies = max(1, min(64, -(-COLD_BYTES // weight_bytes)))
+        copies = max(1, min(300, -(-COLD_BYTES // weight_bytes)))
         weights = [op.prepare(noise((outputs, inputs), dtype)) for _ in range(copies)]
         for count in rows if projection != "head" else [1]:
             x_TK = noise((count, inputs), dtype)
-            moved = weight_bytes + count * (inputs + outputs) * dtype.itemsize
             yield Case(
                 f"{name} {number_type if not found else ''} {projection} {count}×{inputs}→{outputs}".replace(
                     "  ", " "
                 ),
                 [lambda weight=weight, x=x_TK: op(x, weight) for weight in weights],  # type: ignore[misc]
-                moved,
+                weight_bytes,  # activations lie in caches, as in a step
                 2 * count * inputs * outputs,
                 number_type,
                 copies * weight_bytes >= COLD_BYTES,
@@ -106,7 +105,7 @@ def decode_case(sizes: Dimensions, batch: int, context: int) -> Case:
     """One new token for each of `batch` sequences of `context` tokens."""
     blocks = -(-context // BLOCK_SIZE)
     read = 2 * batch * context * sizes.key_heads * sizes.head_dim * 2
-    copies = max(1, min(64, -(-COLD_BYTES // read)))
+    copies = max(1, min(300, -(-COLD_BYTES // read)))
     cache = noise((copies * batch * blocks, BLOCK_SIZE, sizes.key_heads, sizes.head_dim), torch.bfloat16)
     values = cache.clone()
     query = noise((batch, sizes.heads, sizes.head_dim), torch.bfloat16)
@@ -151,9 +150,10 @@ def row_cases(sizes: Dimensions, count: int) -> Iterator[Case]:
     )
     heads = noise((count, sizes.heads, sizes.head_dim), torch.bfloat16)
     angles = torch.rand(count, sizes.head_dim // 2)
+    cosines, sines = angles.cos(), angles.sin()
     yield Case(
         f"rope {count}×{sizes.heads}×{sizes.head_dim}",
-        [lambda: ops.rope(heads, angles.cos(), angles.sin())],
+        [lambda: ops.rope(heads, cosines, sines)],
         2 * heads.nbytes,
         is_cold=False,
     )

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from quire.api.bench.engine import add_shape_option, settings_of
+from quire.api.bench.engine import add_shape_option, say, settings_of
 from quire.api.bench.options import Options, positive, whole, write_file, write_result
 from quire.api.bench.pictures import roofline_picture
 from quire.api.startup import prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import ConfigError
 
-READ_BYTES = 1 << 30
+if TYPE_CHECKING:
+    from quire.api.bench.kernel_cases import Case
+
+READ_BYTES = 512 << 20
 PROBE_TRIES = 5
 MIN_CALLS = 3  # passes over a case, however slow
 # which probes may bound an op's arithmetic; the fastest that the instruction set has counts
@@ -38,57 +41,64 @@ def kernels(words: Sequence[str]) -> int:
     asked, given = options.parse_with_engine(words)
     if asked.shape is None and "model" not in given:
         asked.shape = "qwen3-0.6b"
-    from quire.model.kernels import configure, native_seconds
-
     from quire.api.bench.kernel_cases import Dimensions, all_cases
+    from quire.model.kernels import configure, native_seconds
 
     with settings_of(asked, given) as settings:
         config = prepare_startup(Asked.from_keywords(settings)).resolution.engine
     configure(config.num_threads, config.native_isa)
-    limits = machine_limits()
-    _print_limits(limits)
-    rows: list[dict[str, Any]] = []
+    limits = Limits()
+    print(f"This machine: {limits.describe()}", flush=True)
+    measured: list[tuple[Case, float, bool]] = []
     try:
         for case in all_cases(Dimensions.of(config.card), asked.rows, asked.contexts):
             if asked.only not in case.name:
                 continue
             before_s = native_seconds()
             seconds = best_time_s(case.calls, asked.seconds_each)
-            row = judge(case, seconds, limits) | {"is_native": native_seconds() > before_s}
-            rows.append(row)
-            print(_line(row), flush=True)
-        again = machine_limits()
+            measured.append((case, seconds, native_seconds() > before_s))
+            say(f"{case.name}: {1e6 * seconds:.1f} µs")
+            case.calls.clear()  # and with them the memory they read
+            limits.probe_again()
     except KeyboardInterrupt:
         print("interrupted; this is what there is")
-        again = limits
-    if not rows:
-        raise ConfigError(f"--only {asked.only!r} is in no kernel's name")
-    # the machine may have been disturbed while kernels ran: the better of both counts
-    limits = {name: max(value, again[name]) for name, value in limits.items()}
-    print("Afterwards: ", end="")
-    _print_limits(again)
-    write_result(asked.output_json, {"limits": limits, "kernels": rows})
+    if not measured:
+        raise ConfigError(f"--only {asked.only!r} is in no kernel's name, or nothing was measured")
+    print(f"This machine at its best meanwhile: {limits.describe()}")
+    rows = [judge(case, seconds, limits.rates) | {"is_native": native} for case, seconds, native in measured]
+    print("\n".join(_line(row) for row in rows))
+    write_result(asked.output_json, {"limits": limits.rates, "kernels": rows})
     if asked.plot:
         write_file(asked.plot, roofline_picture(rows))
     return 0
 
 
-def machine_limits() -> dict[str, float]:
-    """Bytes or operations per second by probe; 0 for what the instruction set in use lacks."""
-    from quire.model.kernels import PROBES, ReadMemory, probe_rate
+class Limits:
+    """The best rate each probe has shown so far, in bytes or operations per second; 0 for what the instruction set
+    in use lacks. Probed before, between and after kernels: a neighbour on the machine disturbs some of the tries."""
 
-    memory = ReadMemory(READ_BYTES)
-    return {name: max(probe_rate(name, memory) for _ in range(PROBE_TRIES)) for name in PROBES}
+    def __init__(self) -> None:
+        from quire.model.kernels import PROBES, ReadMemory
 
+        self._memory = ReadMemory(READ_BYTES)
+        self.rates = dict.fromkeys(PROBES, 0.0)
+        for _ in range(PROBE_TRIES):
+            self.probe_again()
 
-def _print_limits(limits: dict[str, float]) -> None:
-    read = max(rate for name, rate in limits.items() if name.startswith("read"))
-    others = [
-        f"{name} {rate / 1e9:.0f} Gop/s"
-        for name, rate in limits.items()
-        if rate and not name.startswith("read")
-    ]
-    print(f"This machine: reads {read / 1e9:.1f} GB/s; {', '.join(others)}", flush=True)
+    def probe_again(self) -> None:
+        from quire.model.kernels import probe_rate
+
+        for name, best in self.rates.items():
+            self.rates[name] = max(best, probe_rate(name, self._memory))
+
+    def describe(self) -> str:
+        read = max(rate for name, rate in self.rates.items() if name.startswith("read"))
+        others = [
+            f"{name} {rate / 1e9:.0f} Gop/s"
+            for name, rate in self.rates.items()
+            if rate and not name.startswith("read")
+        ]
+        return f"reads {read / 1e9:.1f} GB/s; {', '.join(others)}"
 
 
 def best_time_s(calls: Sequence[Any], limit_s: float) -> float:
@@ -107,7 +117,7 @@ def best_time_s(calls: Sequence[Any], limit_s: float) -> float:
     return best_s
 
 
-def judge(case: Any, seconds: float, limits: dict[str, float]) -> dict[str, Any]:
+def judge(case: Case, seconds: float, limits: dict[str, float]) -> dict[str, Any]:
     """What bounds a case is whichever would take longer at the machine's best: reading or computing."""
     bandwidth = max(limits["read"], limits["read, 4 streams"])
     reading_s = case.bytes_read / bandwidth
