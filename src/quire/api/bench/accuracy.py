@@ -33,7 +33,7 @@ def accuracy(words: Sequence[str]) -> int:
         "accuracy", "Task scores and logit error of each weight and KV format, beside its speed."
     )
     options.add_argument(
-        "--tasks", type=Path, required=True, metavar="FILE", help="questions, one JSON object a line"
+        "--tasks", type=Path, required=True, metavar="FILE", help="questions, a JSON object each"
     )
     options.add_argument("--num-tasks", type=whole(1), help="only so many of them, evenly chosen")
     options.add_argument("--formats", default="", metavar="A,B", help="default: all that this build offers")
@@ -101,7 +101,10 @@ def evenly(tasks: list[Probe], count: int | None) -> list[Probe]:
 
 
 def answer_tasks(llm: LLM, tasks: list[Probe]) -> tuple[list[tuple[str, list[int]]], list[list[int]], float]:
-    """(text, tokens) of each answer, the prompts' tokens, and output tokens per second."""
+    """(text, tokens) of each answer, the prompts' tokens, and output tokens per second. Questions
+    with the same tools run together."""
+    from tqdm import tqdm
+
     sampling = SamplingParams(temperature=0.0, max_tokens=MAX_TOKENS)
     groups: dict[str, list[int]] = {}
     for index, probe in enumerate(tasks):
@@ -109,17 +112,20 @@ def answer_tasks(llm: LLM, tasks: list[Probe]) -> tuple[list[tuple[str, list[int
     answers: list[tuple[str, list[int]]] = [("", [])] * len(tasks)
     prompts: list[list[int]] = [[]] * len(tasks)
     started_s = time.perf_counter()
-    for group, indices in groups.items():
-        tools, thinks = json.loads(group)
-        outputs = llm.chat(
-            [tasks[index]["messages"] for index in indices],
-            sampling,
-            tools=tools or None,
-            chat_template_kwargs={"enable_thinking": True} if thinks else None,
-        )
-        for index, output in zip(indices, outputs, strict=True):
-            answers[index] = (output.outputs[0].text, output.outputs[0].token_ids)
-            prompts[index] = output.prompt_token_ids
+    with tqdm(total=len(tasks), unit="question", dynamic_ncols=True) as bar:
+        for group, indices in groups.items():
+            tools, thinks = json.loads(group)
+            outputs = llm.chat(
+                [tasks[index]["messages"] for index in indices],
+                sampling,
+                use_tqdm=False,
+                tools=tools or None,
+                chat_template_kwargs={"enable_thinking": True} if thinks else None,
+            )
+            for index, output in zip(indices, outputs, strict=True):
+                answers[index] = (output.outputs[0].text, output.outputs[0].token_ids)
+                prompts[index] = output.prompt_token_ids
+            bar.update(len(indices))
     tokens = sum(len(ids) for _, ids in answers)
     return answers, prompts, tokens / (time.perf_counter() - started_s)
 

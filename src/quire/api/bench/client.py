@@ -57,7 +57,8 @@ class _Connection(asyncio.Protocol):
         """Send a request and wait for its reply's end."""
         assert self.transport is not None
         self._parser = httptools.HttpResponseParser(self)
-        self._reply, self._body, self._texts, self._saw_end = reply, b"", [], False
+        self._reply, self._body, self._saw_end = reply, b"", False
+        self._texts: list[str] = []
         self._done = asyncio.get_running_loop().create_future()
         self.transport.write(head_and_body)
         try:

@@ -62,7 +62,7 @@ class Side:
     def __init__(self, name: str, described: dict[str, Any], limit_s: float) -> None:
         self.name = name
         self._limit_s = limit_s
-        self._complaints = tempfile.TemporaryFile("w+")
+        self._complaints = tempfile.TemporaryFile("w+")  # noqa: SIM115 - as long as the process
         started_s = time.perf_counter()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "quire.api.bench.contender", json.dumps(described)],
@@ -139,10 +139,10 @@ def _options() -> Options:
         "--shape", choices=list(SHAPES), default="qwen3-0.6b", help="a checkpoint of random weights"
     )
     options.add_argument(
-        "--formats", default="bfloat16", metavar="A,B", help="of Quire; the first is compared to all"
+        "--formats", default="bfloat16", metavar="A,B", help="of Quire; the first one leads")
     )
     options.add_argument(
-        "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: those installed"
+        "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: installed ones"
     )
     options.add_argument(
         "--base-url", nargs="+", default=[], help="running servers, without /v1, as further sides"
@@ -153,7 +153,7 @@ def _options() -> Options:
         "--limit-s", type=positive, default=300.0, help="give a side up that says nothing so long"
     )
     options.epilog = (
-        "All engine options of `quire serve` are understood too, for Quire's sides; --model replaces --shape."
+        "Engine options of `quire serve` are understood too, for Quire's sides; --model replaces --shape."
     )
     return options
 

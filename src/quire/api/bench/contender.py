@@ -42,7 +42,7 @@ def transformers_side(described: dict[str, Any]) -> Run:
     import torch
     from transformers import AutoModelForCausalLM
 
-    model = AutoModelForCausalLM.from_pretrained(described["folder"], dtype=torch.bfloat16).eval()
+    model = AutoModelForCausalLM.from_pretrained(described["folder"], dtype=torch.bfloat16)
 
     @torch.inference_mode()
     def run(prompts: list[list[int]], output_tokens: int) -> tuple[float, float]:
