@@ -138,9 +138,7 @@ def _options() -> Options:
     options.add_argument(
         "--shape", choices=list(SHAPES), default="qwen3-0.6b", help="a checkpoint of random weights"
     )
-    options.add_argument(
-        "--formats", default="bfloat16", metavar="A,B", help="of Quire; the first one leads")
-    )
+    options.add_argument("--formats", default="bfloat16", metavar="A,B", help="of Quire; the first one leads")
     options.add_argument(
         "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: installed ones"
     )

@@ -10,6 +10,7 @@ COLOURS = ("#2a6f97", "#e07a1f", "#4f9d69", "#8d5a97", "#b23a48", "#6b705c")
 WIDTH, LEFT, RIGHT, TOP = 860, 70, 20, 56
 PLOT_HEIGHT = 320
 BAR_HEIGHT = 22
+PAST_LIMIT = 1.2  # how far past its limit a bar is drawn
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,34 +55,36 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) ->
         for x, y in (place(*point) for point in line.points) if len(line.points) <= 40 else ():
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
     parts.append(text(LEFT + inner / 2, TOP + PLOT_HEIGHT + 38, x_label, anchor="middle"))
-    parts.append(text(LEFT - 8, TOP - 26, y_label, anchor="start", x_shift=-50))
+    parts.append(text(12, TOP - 14, y_label))
     parts.append(_legend([line.name for line in lines]))
     return _page(title, TOP + PLOT_HEIGHT + 52, parts)
 
 
 def bar_chart(title: str, unit: str, bars: Sequence[Bar], *, limit: float = 0.0) -> str:
-    """Horizontal bars, one below the other; with `limit` a line stands there."""
+    """Horizontal bars, one below the other; with `limit` a line stands there, and bars far past it are cut short."""
     names_width = 10 + 7 * max(len(bar.name) for bar in bars)
     inner = WIDTH - names_width - 190
     longest = max(max(bar.value for bar in bars), limit) or 1.0
+    if limit:
+        longest = min(longest, limit * PAST_LIMIT)
     groups = list(dict.fromkeys(bar.group for bar in bars))
-    parts = []
-    for index, bar in enumerate(bars):
-        y = TOP + index * BAR_HEIGHT
-        length = inner * bar.value / longest
-        colour = COLOURS[groups.index(bar.group) % len(COLOURS)]
-        parts.append(text(names_width, y + 14, bar.name, anchor="end"))
-        parts.append(
-            f'<rect x="{names_width + 8}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT - 6}" fill="{colour}"/>'
-        )
-        parts.append(text(names_width + 14 + length, y + 13, bar.note))
     bottom = TOP + len(bars) * BAR_HEIGHT
+    parts = []
     if limit:
         x = names_width + 8 + inner * limit / longest
         parts.append(
             f'<line x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="#222" stroke-dasharray="4"/>'
         )
         parts.append(text(x, bottom + 14, f"{limit:g} {unit}", anchor="middle"))
+    for index, bar in enumerate(bars):
+        y = TOP + index * BAR_HEIGHT
+        length = inner * min(bar.value / longest, 1.0)
+        colour = COLOURS[groups.index(bar.group) % len(COLOURS)]
+        parts.append(text(names_width, y + 14, bar.name, anchor="end"))
+        parts.append(
+            f'<rect x="{names_width + 8}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT - 6}" fill="{colour}"/>'
+        )
+        parts.append(text(names_width + 14 + length, y + 13, bar.note))
     if groups != [""]:
         parts.append(_legend(groups))
     return _page(title, bottom + 24, parts)
@@ -99,8 +102,8 @@ def ticks(highest: float) -> list[float]:
     return [round(index * step, 9) for index in range(count + 1)]
 
 
-def text(x: float, y: float, words: str, *, anchor: str = "start", x_shift: float = 0.0) -> str:
-    return f'<text x="{x + x_shift:.1f}" y="{y:.1f}" text-anchor="{anchor}">{escape(words)}</text>'
+def text(x: float, y: float, words: str, *, anchor: str = "start") -> str:
+    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" stroke="white" stroke-width="3" paint-order="stroke">{escape(words)}</text>'
 
 
 def _legend(names: Sequence[str]) -> str:

@@ -94,7 +94,7 @@ def _options() -> Options:
     add("--num-warmups", type=whole(0), default=1, help="requests before the clock starts")
     add("--time-limit-s", type=positive, default=1800.0, help="end after this long, with what there is")
     add("--percentile-metrics", default="ttft,tpot,itl,e2el", help=f"of {','.join(NAMES)}")
-    add("--metric-percentiles", type=_percents, default=[50.0, 90.0, 99.0])
+    add("--metric-percentiles", type=_percents, default=[90.0, 99.0])
     add(
         "--goodput", nargs="+", default=[], metavar="NAME:MS", help="goals that make a request good: ttft:200"
     )
