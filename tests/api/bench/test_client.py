@@ -34,7 +34,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding
 
 @contextlib.asynccontextmanager
 async def replying(*replies, connections=None):
-    """A server that answers the n-th request with the n-th list of pieces, each sent by itself."""
+    """A server that answers the n-th request with the n-th list of pieces, each sent by itself; None
+    keeps the connection open without another word."""
     waiting = list(replies)
 
     async def serve(reader, writer):
@@ -46,6 +47,9 @@ async def replying(*replies, connections=None):
                 length = int(head.lower().split(b"content-length:")[1].split(b"\r\n")[0])
                 await reader.readexactly(length)
                 for piece in waiting.pop(0):
+                    if piece is None:
+                        await reader.read()
+                        continue
                     writer.write(piece)
                     await writer.drain()
                     await asyncio.sleep(0)
@@ -112,7 +116,7 @@ async def test_nobody_listening_is_an_error():
 
 async def test_what_does_not_end_is_cut_at_the_limit_and_what_ended_counts():
     turns = [Turn([1, 2], 9, 2), Turn([1, 2, 3], 9, 3)]
-    async with replying([WHOLE], [HEAD + chunked(text("forever"))]) as url:
+    async with replying([WHOLE], [HEAD + chunked(text("forever")), None]) as url:
         client = Client(url)
         talks = [(0.0, Talk((turns[0],))), (0.05, Talk((turns[1],)))]
         outcome = await offer(client, Target("m", "/v1/completions"), talks, limit_s=0.4, max_concurrency=1)

@@ -103,7 +103,8 @@ def ticks(highest: float) -> list[float]:
 
 
 def text(x: float, y: float, words: str, *, anchor: str = "start") -> str:
-    return f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" stroke="white" stroke-width="3" paint-order="stroke">{escape(words)}</text>'
+    place = f'x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}"'
+    return f'<text {place} stroke="white" stroke-width="3" paint-order="stroke">{escape(words)}</text>'
 
 
 def _legend(names: Sequence[str]) -> str:
