@@ -159,7 +159,7 @@ def logit_rows(llm: LLM, contexts: list[list[int]]) -> Rows:
 def logit_error(logits: Rows, reference: Rows) -> dict[str, float]:
     """Absolute differences, and the mean divergence (in nats) of the distribution from the reference's."""
     both = numpy.isfinite(logits) & numpy.isfinite(reference)
-    apart = numpy.abs(logits - reference)[both]
+    apart = numpy.abs(logits[both] - reference[both])
     divergence = 0.0
     for row, expected in zip(logits, reference, strict=True):
         mine, theirs = _log_softmax(row), _log_softmax(expected)

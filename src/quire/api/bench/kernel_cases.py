@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -17,16 +18,17 @@ from quire.model import ops
 
 COLD_BYTES = 512 << 20  # what a measurement goes through before it comes back to the same bytes
 BLOCK_SIZE = 16
+Calls = list[Callable[[], object]]
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One op at one shape. `calls` are the same call on different memory, run in turn. `bytes_read` and `operations`
-    are of one call; `number_type` says which arithmetic bounds it, empty when none does. `is_cold` says that what is
+    """One op at one shape. `make` gives the same call on different memory, to be run in turn, and fills that memory
+    when it is called. `bytes_read` and `operations` are of one call; `number_type` says which arithmetic bounds it, empty when none does. `is_cold` says that what is
     read does not lie in caches."""
 
     name: str
-    calls: list[Callable[[], object]]
+    make: Callable[[], Calls]
     bytes_read: int
     operations: int = 0
     number_type: str = ""
@@ -63,7 +65,7 @@ class Dimensions:
 
 
 def all_cases(sizes: Dimensions, rows: list[int], contexts: list[int]) -> Iterator[Case]:
-    """One by one: a case's memory can go before the next is made."""
+    """In the order in which they are shown."""
     for name in ops.OPS:
         if name.startswith("linear"):
             for dtype in (torch.bfloat16, torch.float32) if name == "linear" else (torch.bfloat16,):
@@ -86,14 +88,19 @@ def linear_cases(name: str, sizes: Dimensions, rows: list[int], dtype: torch.dty
     for projection, (outputs, inputs) in sizes.projections().items():
         weight_bytes = outputs * inputs * bits // 8
         copies = max(1, min(300, -(-COLD_BYTES // weight_bytes)))
-        weights = [op.prepare(noise((outputs, inputs), dtype)) for _ in range(copies)]
+        shape = (outputs, inputs)
         for count in rows if projection != "head" else [1]:
-            x_TK = noise((count, inputs), dtype)
+
+            def make(shape: tuple[int, int] = shape, copies: int = copies, count: int = count) -> Calls:
+                x_TK = noise((count, shape[1]), dtype)
+                weights = [op.prepare(noise(shape, dtype)) for _ in range(copies)]
+                return [partial(op, x_TK, weight) for weight in weights]
+
             yield Case(
                 f"{name} {number_type if not found else ''} {projection} {count}×{inputs}→{outputs}".replace(
                     "  ", " "
                 ),
-                [lambda weight=weight, x=x_TK: op(x, weight) for weight in weights],  # type: ignore[misc]
+                make,
                 weight_bytes,  # activations lie in caches, as in a step
                 2 * count * inputs * outputs,
                 number_type,
@@ -106,18 +113,22 @@ def decode_case(sizes: Dimensions, batch: int, context: int) -> Case:
     blocks = -(-context // BLOCK_SIZE)
     read = 2 * batch * context * sizes.key_heads * sizes.head_dim * 2
     copies = max(1, min(300, -(-COLD_BYTES // read)))
-    cache = noise((copies * batch * blocks, BLOCK_SIZE, sizes.key_heads, sizes.head_dim), torch.bfloat16)
-    values = cache.clone()
-    query = noise((batch, sizes.heads, sizes.head_dim), torch.bfloat16)
-    calls = []
-    for copy in range(copies):
-        first = [(copy * batch + index) * blocks for index in range(batch)]
-        tables = [list(range(start, start + blocks)) for start in first]
-        step = ops.AttentionBatch(list(range(batch + 1)), [context] * batch, tables, BLOCK_SIZE)
-        calls.append(_attention(query, cache, values, step))
+
+    def make() -> Calls:
+        cache = noise((copies * batch * blocks, BLOCK_SIZE, sizes.key_heads, sizes.head_dim), torch.bfloat16)
+        values = cache.clone()
+        query = noise((batch, sizes.heads, sizes.head_dim), torch.bfloat16)
+        calls: Calls = []
+        for copy in range(copies):
+            first = [(copy * batch + index) * blocks for index in range(batch)]
+            tables = [list(range(start, start + blocks)) for start in first]
+            step = ops.AttentionBatch(list(range(batch + 1)), [context] * batch, tables, BLOCK_SIZE)
+            calls.append(_attention(query, cache, values, step))
+        return calls
+
     operations = 4 * batch * sizes.heads * context * sizes.head_dim
     name = f"attention decode, {batch} × context {context}"
-    return Case(name, calls, read, operations, "bfloat16", copies * read >= COLD_BYTES)
+    return Case(name, make, read, operations, "bfloat16", copies * read >= COLD_BYTES)
 
 
 def prefill_case(sizes: Dimensions, tokens: int) -> Case:
@@ -144,7 +155,7 @@ def row_cases(sizes: Dimensions, count: int) -> Iterator[Case]:
     weight = torch.ones(sizes.hidden, dtype=torch.bfloat16)
     yield Case(
         f"rms_norm {count}×{sizes.hidden}",
-        [lambda: ops.rms_norm(hidden, weight, 1e-6)],
+        lambda: [lambda: ops.rms_norm(hidden, weight, 1e-6)],
         2 * hidden.nbytes,
         is_cold=False,
     )
@@ -153,14 +164,14 @@ def row_cases(sizes: Dimensions, count: int) -> Iterator[Case]:
     cosines, sines = angles.cos(), angles.sin()
     yield Case(
         f"rope {count}×{sizes.heads}×{sizes.head_dim}",
-        [lambda: ops.rope(heads, cosines, sines)],
+        lambda: [lambda: ops.rope(heads, cosines, sines)],
         2 * heads.nbytes,
         is_cold=False,
     )
     gated = noise((count, 2 * sizes.mlp), torch.bfloat16)
     yield Case(
         f"activation silu {count}×2·{sizes.mlp}",
-        [lambda: ops.activation(gated, "silu", True)],
+        lambda: [lambda: ops.activation(gated, "silu", True)],
         3 * gated.nbytes // 2,
         is_cold=False,
     )
@@ -170,7 +181,7 @@ def row_cases(sizes: Dimensions, count: int) -> Iterator[Case]:
     slots = torch.arange(count)
     yield Case(
         f"kv_write {count}×{sizes.key_heads}×{sizes.head_dim}",
-        [lambda: ops.kv_write(keys, keys, slots, cache, cache)],
+        lambda: [lambda: ops.kv_write(keys, keys, slots, cache, cache)],
         4 * keys.nbytes,
         is_cold=False,
     )
