@@ -24,8 +24,8 @@ Calls = list[Callable[[], object]]
 @dataclass(frozen=True, slots=True)
 class Case:
     """One op at one shape. `make` gives the same call on different memory, to be run in turn, and fills that memory
-    when it is called. `bytes_read` and `operations` are of one call; `number_type` says which arithmetic bounds it, empty when none does. `is_cold` says that what is
-    read does not lie in caches."""
+    when it is called. `bytes_read` and `operations` are of one call; `number_type` says which arithmetic bounds it,
+    empty when none does. `is_cold` says that what is read does not lie in caches."""
 
     name: str
     make: Callable[[], Calls]
