@@ -140,7 +140,7 @@ def prefill_case(sizes: Dimensions, tokens: int) -> Case:
     operations = 4 * sizes.heads * sizes.head_dim * tokens * (tokens + 1) // 2
     call = _attention(query, cache, cache.clone(), step)
     return Case(
-        f"attention prefill {tokens}", [call], 2 * cache.nbytes, operations, "bfloat16", is_cold=False
+        f"attention prefill {tokens}", lambda: [call], 2 * cache.nbytes, operations, "bfloat16", is_cold=False
     )
 
 
