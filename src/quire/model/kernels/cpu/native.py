@@ -16,7 +16,7 @@ import torch
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 4  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 5  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 _SIGNATURES: dict[str, list[Any]] = {
