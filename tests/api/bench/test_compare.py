@@ -2,10 +2,13 @@
 
 import numpy
 import pytest
+from safetensors.torch import load_file
 
 from quire.api.bench.accuracy import evenly, logit_error
 from quire.api.bench.compare import FIGURES, READY, compared
 from quire.api.bench.formats import choose, offered
+from quire.api.bench.gguf_file import write_gguf
+from quire.api.bench.shapes import write_shape
 from quire.api.bench.startup import READY as READY_LINE
 from quire.api.bench.startup import split
 from quire.base.config import SETTINGS, Asked
@@ -71,3 +74,17 @@ def test_the_ready_line_is_taken_apart():
     )
     assert split(found.group(2)) == {"python": 0.03, "engine wait": 1.2}
     assert split(found.group(3)) == {"KV pool": 0.1}
+
+
+def test_a_gguf_holds_the_checkpoints_numbers(tmp_path):
+    gguf = pytest.importorskip("gguf")
+    folder = write_shape("tiny", tmp_path / "m", with_weights=True)
+    write_gguf(folder, tmp_path / "file")
+    read = gguf.GGUFReader(tmp_path / "file")
+    found = {tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type) for tensor in read.tensors}
+    exact = load_file(folder / "model.safetensors")
+    assert len(found) == len(exact) == 2 + 11 * 2
+    assert numpy.array_equal(
+        found["blk.1.ffn_down.weight"], exact["model.layers.1.mlp.down_proj.weight"].float()
+    )
+    assert numpy.array_equal(found["output_norm.weight"], exact["model.norm.weight"].float())

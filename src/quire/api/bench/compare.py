@@ -18,6 +18,7 @@ from typing import Any
 
 from quire.api.bench.engine import prompts, say
 from quire.api.bench.formats import choose
+from quire.api.bench.gguf_file import write_gguf
 from quire.api.bench.options import Options, positive, whole, write_file, write_result
 from quire.api.bench.pictures import figure_picture
 from quire.api.bench.serve import first_model
@@ -26,7 +27,8 @@ from quire.api.bench.statistics import spread
 from quire.base.errors import ConfigError, QuireError
 from quire.base.hardware import probe_machine
 
-PEERS = ("transformers",)
+# peer → the packages it needs
+PEERS = {"transformers": ("transformers",), "llama.cpp": ("llama_cpp", "gguf")}
 VOCABULARY = 1300  # what random prompts are drawn from; every model has more
 SETTLE_S = 0.3  # the last side's threads go to sleep
 
@@ -161,18 +163,7 @@ def _described(
 ) -> dict[str, dict[str, Any]]:
     """Sides by name, Quire's first. The checkpoint is written if need be."""
     formats = choose(asked.formats.split(","), probe_machine().platform)
-    peers = [name for name in asked.peers.split(",") if name]
-    for name in peers:
-        if name not in PEERS:
-            raise ConfigError(
-                f"--peers: {name!r} is not known; give some of {', '.join(PEERS)}, or --base-url"
-            )
-        if importlib.util.find_spec(name) is None:
-            raise ConfigError(f"--peers {name}: it is not installed here; pip install {name}")
-    if not asked.peers:
-        peers = [name for name in PEERS if importlib.util.find_spec(name)]
-        for name in set(PEERS) - set(peers):
-            say(f"{name} is left out: it is not installed here")
+    peers = _peers(asked.peers)
     settings = dict(given)
     if "model" not in given:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-bench-"))) / asked.shape
@@ -183,12 +174,43 @@ def _described(
         f"quire {name}": {"side": "quire", "settings": {**settings, **keywords}}
         for name, keywords in formats.items()
     }
-    for name in peers:
-        sides[f"{name} bfloat16"] = {"side": name, "folder": settings["model"]}
+    if "transformers" in peers:
+        sides["transformers bfloat16"] = {"side": "transformers", "folder": settings["model"]}
+    if "llama.cpp" in peers:
+        if "model" in given:
+            raise ConfigError("--peers llama.cpp: its file can be written of a --shape only, not of --model")
+        sides["llama.cpp bfloat16"] = _llama_side(Path(settings["model"]))
     for url in asked.base_url:
         model = first_model(url, asked.api_key)
         sides[url] = {"side": "url", "base_url": url, "model": model, "api_key": asked.api_key}
     return sides
+
+
+def _peers(asked: str) -> list[str]:
+    """The peers asked for, or those installed. Raises ConfigError for one that is unknown or not installed."""
+    names = [name for name in asked.split(",") if name]
+    for name in names:
+        if name not in PEERS:
+            raise ConfigError(
+                f"--peers: {name!r} is not known; give some of {', '.join(PEERS)}, or --base-url"
+            )
+    found = []
+    for name in names or PEERS:
+        missing = [package for package in PEERS[name] if not importlib.util.find_spec(package)]
+        if missing and names:
+            raise ConfigError(f"--peers {name}: {', '.join(missing)} is not installed here")
+        if missing:
+            say(f"{name} is left out: {', '.join(missing)} is not installed here")
+        else:
+            found.append(name)
+    return found
+
+
+def _llama_side(folder: Path) -> dict[str, Any]:
+    file = folder / "model.gguf"
+    say(f"writing {file.name}")
+    write_gguf(folder, file)
+    return {"side": "llama.cpp", "file": str(file), "num_threads": probe_machine().num_cores}
 
 
 def _measurements(

@@ -14,6 +14,8 @@ import time
 from collections.abc import Callable
 from typing import Any
 
+from quire.api.bench.llama_side import llama_side
+
 Run = Callable[[list[list[int]], int], tuple[float, float]]
 
 
@@ -92,6 +94,7 @@ def url_side(described: dict[str, Any]) -> Run:
 SIDES: dict[str, Callable[[dict[str, Any]], Run]] = {
     "quire": quire_side,
     "transformers": transformers_side,
+    "llama.cpp": llama_side,
     "url": url_side,
 }
 
