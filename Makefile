@@ -3,7 +3,7 @@
 #   make serve [MODEL=...] [ARGS="--port 8001"]    install what is needed, serve (the built-in model by default)
 #   make test  [ARGS="tests/base -k memory"]       install what is needed, run the tests
 #   make check                                     formatting, lint, types, direction of imports, house rules
-#   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
+#   make bench [ARGS="kernels --rows 1"]           quire bench: time to first line and to ready by default
 #   make native                                    compile the CPU kernels again after a change in native/
 #   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
@@ -47,7 +47,7 @@ check: $(VENV)/.dev
 	$(BIN)/python -m pytest tests/house
 
 bench: $(VENV)/.serve
-	@$(BIN)/python tools/bench_startup.py $(ARGS)
+	@$(BIN)/quire bench $(if $(ARGS),$(ARGS),startup)
 
 native: $(NATIVE)
 

@@ -4,6 +4,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 #if defined(__x86_64__)
 #include <cpuid.h>
@@ -78,7 +79,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 7; }
+EXPORT int32_t quire_version() { return 8; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -128,8 +129,34 @@ EXPORT void quire_linear_int4_pack(const QuireLinearInt4* to, int32_t dtype, con
     quire::chosen->kernels->linear_int4_pack(dtype, weight, row_stride, to);
 }
 
-#define EXPORT_OP(op, Call) \
-    EXPORT void quire_##op(const Call* call) { quire::chosen->kernels->op(call); }
+namespace {
+
+int64_t inside_ns = 0;
+
+// Adds the time it lives to `inside_ns`: what is not in there, a step's host spent.
+struct Inside {
+    int64_t began_ns = now_ns();
+    ~Inside() { __atomic_fetch_add(&inside_ns, now_ns() - began_ns, __ATOMIC_RELAXED); }
+
+    static int64_t now_ns() {
+        timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec * 1'000'000'000 + now.tv_nsec;
+    }
+};
+
+}  // namespace
+
+// Nanoseconds that callers have spent inside ops since the library was loaded.
+EXPORT int64_t quire_inside_ns() { return __atomic_load_n(&inside_ns, __ATOMIC_RELAXED); }
+
+EXPORT int64_t quire_probe(const QuireProbeCall* call) { return quire::chosen->kernels->probe(call); }
+
+#define EXPORT_OP(op, Call)                   \
+    EXPORT void quire_##op(const Call* call) { \
+        Inside inside;                        \
+        quire::chosen->kernels->op(call);     \
+    }
 EXPORT_OP(linear, QuireLinearCall)
 EXPORT_OP(linear_rows, QuireRowsCall)
 EXPORT_OP(linear_int8, QuireLinearInt8Call)
@@ -150,12 +177,14 @@ EXPORT_OP(angles, QuireAnglesCall)
 EXPORT_OP(first_largest, QuireFirstLargestCall)
 
 EXPORT void quire_embedding(const QuireEmbeddingCall* call) {
+    Inside inside;
     const auto bytes = static_cast<size_t>(call->bytes);
     for (int64_t t = 0; t < call->rows; ++t)
         memcpy(call->out + t * call->bytes, call->table + (call->indices[t] + call->first) * call->bytes, bytes);
 }
 
 EXPORT void quire_compact(const QuireCompactCall* call) {
+    Inside inside;
     char* out = call->out;
     for (int64_t t = 0; t < call->rows; ++t)
         for (int64_t piece = 0; piece < call->pieces; ++piece, out += call->bytes)

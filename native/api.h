@@ -290,6 +290,25 @@ struct QuireFirstLargestCall {
     int32_t dtype;
 };
 
+// What of the machine a probe tries; READ_STREAMS reads in several places at once.
+enum QuireProbe : int32_t {
+    QUIRE_PROBE_READ = 0,
+    QUIRE_PROBE_READ_STREAMS = 1,
+    QUIRE_PROBE_FLOAT32 = 2,
+    QUIRE_PROBE_BFLOAT16 = 3,
+    QUIRE_PROBE_INT8 = 4,
+    QUIRE_PROBE_TILE_BFLOAT16 = 5,
+    QUIRE_PROBE_TILE_INT8 = 6,
+};
+
+// `rows` rounds of arithmetic, or `bytes` of memory (whole MiB) read once.
+struct QuireProbeCall {
+    int64_t rows;
+    const char* memory;
+    int64_t bytes;
+    int32_t kind;
+};
+
 struct QuireKernels {
     void (*linear_pack)(const void* weight, int64_t row_stride, const QuireLinear* to);
     void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
@@ -312,4 +331,5 @@ struct QuireKernels {
     void (*first_largest)(const QuireFirstLargestCall*);
     void (*kv_write)(const QuireKvWriteCall*);
     void (*rope_kv_write)(const QuireRopeKvWriteCall*);
+    int64_t (*probe)(const QuireProbeCall*);
 };

@@ -12,6 +12,7 @@
 #include "linear_pack.h"
 #include "linear_top.h"
 #include "pointwise.h"
+#include "probe.h"
 #include "rms_norm.h"
 #include "rope.h"
 #include "rope_kv_write.h"
@@ -41,6 +42,7 @@ const QuireKernels kernels = {
     .first_largest = first_largest,
     .kv_write = kv_write,
     .rope_kv_write = rope_kv_write,
+    .probe = probe,
 };
 
 }  // namespace quire::QUIRE_NAMESPACE

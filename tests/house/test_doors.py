@@ -33,6 +33,7 @@ FORBIDDEN_CLASSES = re.compile(r"(Manager|Helper|Utils|Mixin|Base)$")
 TORCH_FREE = (
     "quire",
     "quire.api.cli",
+    "quire.api.bench",
     "quire.api.startup",
     "quire.api.server",
     "quire.api.serverless",

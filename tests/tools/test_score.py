@@ -4,7 +4,9 @@ import copy
 import json
 
 import pytest
-from score import is_right, read_heldout, score_answers
+from score import read_heldout
+
+from quire.api.bench.tasks import is_right, score_answers
 
 HELDOUT = read_heldout()
 STORY = "Once there was a {hero}. " + "The day was long and the road was dry. " * 12

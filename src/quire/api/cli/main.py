@@ -17,6 +17,7 @@ usage: quire COMMAND [options]
   quire chat                talk to a running server
   quire complete            let a running server continue a text
   quire doctor              what Quire finds on this machine, and whether a model answers
+  quire bench COMMAND       measure servers, the engine, its kernels and its peers
   quire config show         what the settings come to on this machine, and why
   quire config explain X    one setting: its value, where it came from, what overrides it
   quire config coverage     how many of the documented settings act here
@@ -73,6 +74,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "complete": _complete,
         "config": _config,
         "doctor": _doctor,
+        "bench": _bench,
     }
 
 
@@ -98,6 +100,12 @@ def _complete(words: list[str]) -> int:
     from quire.api.cli.complete import complete
 
     return complete(words)
+
+
+def _bench(words: list[str]) -> int:
+    from quire.api.bench import bench
+
+    return bench(words)
 
 
 def _config(words: list[str]) -> int:

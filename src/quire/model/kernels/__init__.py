@@ -1,7 +1,8 @@
 """Providers of ops: one package per backend, one file per op. The first backend that can run an op here gives it."""
 
 from quire.model.kernels.cpu.native import VERSION as LAYOUT_VERSION
-from quire.model.kernels.cpu.native import configure
+from quire.model.kernels.cpu.native import configure, native_seconds
+from quire.model.kernels.cpu.probe import PROBES, ReadMemory, probe_rate
 from quire.model.kernels.prepared import Prepared
 from quire.model.kernels.recorded import Tape, Unrecordable
 
@@ -9,4 +10,15 @@ BACKENDS: tuple[str, ...] = (
     "cpu",
 )  # in order of preference; the torch reference of each op comes last, always
 
-__all__ = ["BACKENDS", "LAYOUT_VERSION", "Prepared", "Tape", "Unrecordable", "configure"]
+__all__ = [
+    "BACKENDS",
+    "LAYOUT_VERSION",
+    "PROBES",
+    "Prepared",
+    "ReadMemory",
+    "Tape",
+    "Unrecordable",
+    "configure",
+    "native_seconds",
+    "probe_rate",
+]

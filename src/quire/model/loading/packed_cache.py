@@ -109,7 +109,7 @@ def cache_for(config: EngineConfig, network: CausalLM, entries: dict[str, Tensor
     """None where no cache is wanted or would be no use."""
     scheme, dtype = config.quantization, getattr(torch, config.dtype)
     size_bytes = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
-    provider = SCHEMES[scheme].explain().provider
+    provider = SCHEMES[scheme].op.explain().provider
     if size_bytes < SMALLEST_BYTES or not config.weight_cache_bytes or provider == "reference":
         return None
     form = f"{LAYOUT_VERSION} {provider} {scheme} {dtype}"

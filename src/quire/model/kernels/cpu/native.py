@@ -19,7 +19,7 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 7  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 8  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
@@ -27,6 +27,8 @@ _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
     "quire_choose": [c_char_p],
     "quire_replay": [c_void_p, c_int64, c_int64],
+    "quire_inside_ns": [],
+    "quire_probe": [c_void_p],
     "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
     "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
     "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
@@ -129,10 +131,20 @@ def library() -> ctypes.CDLL:
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
     loaded.quire_choose.restype = c_int32
+    loaded.quire_inside_ns.restype = loaded.quire_probe.restype = c_int64
     loaded.quire_instruction_set.restype = loaded.quire_chosen.restype = c_char_p
     loaded.quire_choose(_instruction_sets(loaded)[-1].encode())
     loaded.quire_set_threads(torch.get_num_threads())
     return loaded
+
+
+def native_seconds() -> float:
+    """What this process's calls have spent inside native ops so far; 0 where there is no library."""
+    try:
+        inside_ns: int = library().quire_inside_ns()
+    except NativeLibraryMissing:
+        return 0.0
+    return inside_ns * 1e-9
 
 
 def refusal() -> str:
