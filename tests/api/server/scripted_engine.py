@@ -135,7 +135,7 @@ class ScriptedEngine:
     def die(self, reason: str) -> None:
         self.state, self.failure = EngineState.DEAD, reason
         for stream in self._streams.values():
-            stream.fail(reason)
+            stream.fail(EngineDead(reason))
         self._streams.clear()
 
     async def connect(self) -> None:

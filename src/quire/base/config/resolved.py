@@ -125,7 +125,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     has_dev_routes: bool = False
     outlives_engine: bool = False  # keep answering after the engine died
     socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
-    step_timeout_s: int = 0  # 0: a step may take any time
+    step_timeout_s: int | None = None  # None: judged by recent steps; 0: a step may take any time
     shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
 
 

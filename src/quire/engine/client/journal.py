@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from quire.base.errors import InvalidValue
+from quire.base.errors import EngineDead, InvalidValue, QuireError
 from quire.base.messages import EngineRequest, TokenEvent
 from quire.engine.client.stream import EventStream
 
@@ -60,14 +60,27 @@ class Journal:
         entry = self._entries[request_id]
         entry.given_up |= set(range(len(entry.emitted))) if index is None else {index}
 
-    def resumptions(self) -> list[EngineRequest]:
-        """What a new engine must be given, in order of arrival. What was given up ends here."""
-        for request_id, entry in list(self._entries.items()):
-            for index in entry.given_up.difference(entry.ended):
-                self.note(TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
-        return [entry.resumption() for entry in self._entries.values()]
+    def request_ids(self) -> list[str]:
+        """In order of arrival."""
+        return list(self._entries)
+
+    def take_up(self, request_id: str) -> EngineRequest | None:
+        """The request as an engine that does not know it must be given it. What was given up ends here: None when
+        nothing is left to do."""
+        entry = self._entries.get(request_id)
+        if entry is None:
+            return None
+        for index in entry.given_up.difference(entry.ended):
+            self.note(TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
+        return entry.resumption() if request_id in self._entries else None
+
+    def request(self, request_id: str) -> EngineRequest:
+        return self._entries[request_id].request
+
+    def fail(self, request_id: str, error: QuireError) -> None:
+        """End one request."""
+        self._entries.pop(request_id).stream.fail(error)
 
     def fail_all(self, reason: str) -> None:
-        for entry in self._entries.values():
-            entry.stream.fail(reason)
-        self._entries.clear()
+        for request_id in self.request_ids():
+            self.fail(request_id, EngineDead(reason))

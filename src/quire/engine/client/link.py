@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -36,7 +37,7 @@ class EngineLink:
         self._socket: zmq.asyncio.Socket | None = None
         self._reader: asyncio.Task[None] | None = None
         self._codec = Codec(Upward)
-        self._on_end: Callable[[str], None] | None = None
+        self._on_end: Callable[[str, bool], None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -63,8 +64,9 @@ class EngineLink:
     def _address(self) -> str:
         return f"ipc://{self._folder}/engine"
 
-    def open(self, on_message: Callable[[object], None], on_end: Callable[[str], None]) -> None:
-        """Listen. `on_end` is called once, with the reason, when the process is gone or talks nonsense."""
+    def open(self, on_message: Callable[[object], None], on_end: Callable[[str, bool], None]) -> None:
+        """Listen. `on_end` is called once when the process is gone or talks nonsense: with the reason, and whether
+        somebody else killed it, which says nothing about what it was doing."""
         assert self._process is not None
         self._on_end = on_end
         self._context = zmq.asyncio.Context()
@@ -106,12 +108,15 @@ class EngineLink:
 
     def _on_exit(self) -> None:
         assert self._process is not None
-        self._end(f"the engine process ended unexpectedly (exit code {self._process.poll()})")
+        code = self._process.poll()
+        self._end(
+            f"the engine process ended unexpectedly (exit code {code})", was_killed=code == -signal.SIGKILL
+        )
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, was_killed: bool = False) -> None:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
-            on_end(reason)
+            on_end(reason, was_killed)
 
     def abandon(self, reason: str) -> None:
         """Kill the process and report its end."""

@@ -5,20 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from quire.base.errors import EngineDead
+from quire.base.errors import QuireError
 from quire.base.messages import TokenEvent
 
 
 class EventStream(AsyncIterator[list[TokenEvent]]):
     """Yields all events that wait, oldest first; ends when each of `num_samples` streams has ended.
 
-    A slow reader finds its events merged into one list; none is lost. Raises EngineDead if the engine goes.
+    A slow reader finds its events merged into one list; none is lost. Raises what `fail` was given.
     """
 
     def __init__(self, num_samples: int) -> None:
         self._waiting: list[TokenEvent] = []
         self._num_open = num_samples
-        self._failure: str | None = None
+        self._failure: QuireError | None = None
         self._wakeup: asyncio.Future[None] | None = None
 
     @property
@@ -32,8 +32,8 @@ class EventStream(AsyncIterator[list[TokenEvent]]):
             self._num_open -= 1
         self._wake()
 
-    def fail(self, message: str) -> None:
-        self._failure = message
+    def fail(self, error: QuireError) -> None:
+        self._failure = error
         self._wake()
 
     def _wake(self) -> None:
@@ -43,7 +43,7 @@ class EventStream(AsyncIterator[list[TokenEvent]]):
     async def __anext__(self) -> list[TokenEvent]:
         while not self._waiting:
             if self._failure is not None:
-                raise EngineDead(self._failure)
+                raise self._failure
             if self._num_open <= 0:
                 raise StopAsyncIteration
             self._wakeup = asyncio.get_running_loop().create_future()

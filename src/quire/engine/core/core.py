@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Protocol
 
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
-from quire.base.messages import EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
+from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
+from quire.engine.core.attempt import Executor, execute_in_parts
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
-
-
-class Executor(Protocol):
-    """Runs plans. One plan in, one result out, in order."""
-
-    def execute(self, plan: StepPlan) -> StepResult: ...
 
 
 class EngineCore:
@@ -51,19 +45,7 @@ class EngineCore:
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()
         started_s = time.monotonic()
-        try:
-            result = self._executor.execute(plan)
-        except Exception as error:  # whatever a step raises ends its requests, not the engine
-            logger.exception(
-                "step %d failed; its %d sequences end with an error", plan.step_id, len(plan.chunks)
-            )
-            self.scheduler.fail(
-                [chunk.sequence_id for chunk in plan.chunks],
-                f"the engine could not compute this step ({type(error).__name__})",
-            )
-            events = self.scheduler.take_events()
-        else:
-            events = self.scheduler.apply(plan, result)
+        events = self.scheduler.apply(plan, execute_in_parts(self._executor, plan))
         if self._logs_steps:
             _log_step(plan, time.monotonic() - started_s, self.scheduler.stats())
         if self._audit_steps:

@@ -8,7 +8,7 @@ apply()  the only place where a sequence grows, forks or ends
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from quire.base.config import CacheConfig, SchedulerConfig
 from quire.base.errors import InvalidValue
@@ -96,12 +96,6 @@ class Scheduler:
         for sequence in list(self._by_request.get(request_id, ())):
             if index is None or index == sequence.sample_index:
                 self._end(sequence, "abort")
-
-    def fail(self, sequence_ids: Iterable[int], error: str) -> None:
-        """End these sequences with an error; what they wrote is not trusted."""
-        for sequence_id in sequence_ids:
-            if sequence := self._by_id.get(sequence_id):
-                self._end(sequence, "error", error=error)
 
     @property
     def has_work(self) -> bool:
