@@ -115,6 +115,10 @@ class ScriptedEngine:
     def num_streams(self) -> int:
         return len(self._streams)
 
+    @property
+    def num_unheard_tokens(self) -> int:
+        return 0
+
     def resume(self) -> None:
         self._resume.set()
 

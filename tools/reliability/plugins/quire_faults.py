@@ -1,4 +1,4 @@
-"""Faults in the engine process, for tests: this package is in no release, and does nothing unless VLLM_PLUGINS names it.
+"""Faults in the engine process, for tests. In no release, and without effect unless VLLM_PLUGINS names it.
 
 QUIRE_FAULTS holds faults separated by commas, each `kind@step:token`: when a request whose prompt holds this token
 id is about to say its `step`-th token (counted from 1), in whatever process it runs by then,

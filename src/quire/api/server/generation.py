@@ -37,7 +37,8 @@ Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
 async def generate(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
     """Deltas of all requests as they come, each with the number of its request. Closing it aborts the rest.
 
-    Raises SequenceFailed when a sample ends in an error, Unavailable when a shutdown cut it short, EngineDead.
+    Of several samples some may end in an error. Raises SequenceFailed when all of a
+    request do, Unavailable when a shutdown cut it short, EngineDead.
     """
     _log_requests(service, prepared)
     source = _one(service, session, prepared[0]) if len(prepared) == 1 else _many(service, session, prepared)
@@ -53,13 +54,15 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
     meter = RequestMeter(service.metrics, item.request)
+    num_failed = 0
     try:
         async with aclosing(
             session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
         ) as outputs:
             async for output in outputs:
                 meter.saw(output)
-                if any(sample.finish_reason == "error" for sample in output.outputs):
+                num_failed += sum(sample.finish_reason == "error" for sample in output.outputs)
+                if num_failed == item.request.sampling.n:
                     raise SequenceFailed(item.request.request_id)
                 yield number, output
     finally:

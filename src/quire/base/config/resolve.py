@@ -206,6 +206,9 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
             "allowed_headers",
             "allow_credentials",
             "middleware",
+            "max_num_queued_reqs",
+            "max_num_queued_tokens",
+            "overload_status",
         )
     }
     return ServerConfig(

@@ -15,6 +15,7 @@ class _Entry:
         self.stream = EventStream(request.sampling.n)
         self.emitted: list[list[int]] = [[] for _ in range(request.sampling.n)]
         self.ended: list[int] = []
+        self.is_unheard = True
         self.given_up: set[int] = set()  # samples the engine was told to abort
 
     def resumption(self) -> EngineRequest:
@@ -28,6 +29,7 @@ class Journal:
     """Delivers events to their streams and remembers their tokens until the request has ended."""
 
     def __init__(self) -> None:
+        self.num_unheard_tokens = 0  # of prompts without any news yet
         self._entries: dict[str, _Entry] = {}
 
     def __len__(self) -> int:
@@ -41,6 +43,7 @@ class Journal:
         if request.request_id in self._entries:
             raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
         entry = self._entries[request.request_id] = _Entry(request)
+        self.num_unheard_tokens += len(request.prompt_token_ids)
         return entry.stream
 
     def note(self, event: TokenEvent) -> None:
@@ -48,12 +51,18 @@ class Journal:
         entry = self._entries.get(event.request_id)
         if entry is None or event.index in entry.ended:
             return
+        self._hear(entry)
         entry.emitted[event.index] += event.token_ids
         if event.finish_reason is not None:
             entry.ended.append(event.index)
         entry.stream.put(event)
         if entry.stream.is_finished:
             del self._entries[event.request_id]
+
+    def _hear(self, entry: _Entry) -> None:
+        if entry.is_unheard:
+            entry.is_unheard = False
+            self.num_unheard_tokens -= len(entry.request.prompt_token_ids)
 
     def give_up(self, request_id: str, index: int | None) -> None:
         """Remember an abort: the engine may be gone before it hears of it."""
@@ -79,7 +88,9 @@ class Journal:
 
     def fail(self, request_id: str, error: QuireError) -> None:
         """End one request."""
-        self._entries.pop(request_id).stream.fail(error)
+        entry = self._entries.pop(request_id)
+        self._hear(entry)
+        entry.stream.fail(error)
 
     def fail_all(self, reason: str) -> None:
         for request_id in self.request_ids():

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 
 import zmq
@@ -16,6 +15,7 @@ import zmq.asyncio
 
 from quire.base.errors import ConfigError, EngineFault
 from quire.base.wire import Codec, Downward, Upward
+from quire.engine.client.leftovers import claim_folder, sweep_folders
 from quire.engine.client.threads import with_sleeping_threads
 
 STOP_GRACE_S = 5.0  # how long a told engine process may take to end before it is killed
@@ -32,6 +32,7 @@ class EngineLink:
     def __init__(self, socket_folder: str = "") -> None:
         self._socket_folder = socket_folder or os.environ.get("XDG_RUNTIME_DIR") or None
         self._folder = ""
+        self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
@@ -47,7 +48,8 @@ class EngineLink:
     def spawn(self) -> None:
         """Start the process; it begins to import at once. Needs no event loop. Raises ConfigError."""
         try:
-            self._folder = tempfile.mkdtemp(prefix="quire-", dir=self._socket_folder)
+            sweep_folders(self._socket_folder)
+            self._folder, self._lock = claim_folder(self._socket_folder)
         except OSError as problem:
             raise ConfigError(
                 f"VLLM_RPC_BASE_PATH: no folder can be made in {self._socket_folder} ({problem.strerror}); give a "
@@ -85,7 +87,10 @@ class EngineLink:
 
     def hide(self) -> None:
         """Both ends are connected: the socket needs its file no more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _read(self, on_message: Callable[[object], None]) -> None:
         assert self._socket is not None

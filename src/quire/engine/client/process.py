@@ -82,6 +82,11 @@ class ProcessClient:
         """Requests under way."""
         return len(self._journal)
 
+    @property
+    def num_unheard_tokens(self) -> int:
+        """Prompt tokens of requests that have said nothing yet."""
+        return self._journal.num_unheard_tokens
+
     def spawn(self) -> None:
         """Start the engine process; it begins to import at once. Needs no event loop."""
         self._link.spawn()

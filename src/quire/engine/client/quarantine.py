@@ -80,7 +80,7 @@ class Quarantine:
 def _refusal() -> Quarantined:
     return Quarantined(
         "This request was under way both times when the engine process ended, and it was alone the second time. "
-        f"It is refused for {QUARANTINE_S / 60:.0f} minutes; change the request, and report it to whoever runs this server."
+        f"It is refused for {QUARANTINE_S / 60:.0f} minutes; change the request, and tell whoever runs this server."
     )
 
 

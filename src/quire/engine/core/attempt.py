@@ -1,8 +1,8 @@
 """A step that raises is tried again in halves, until what cannot be computed is alone: only that ends with an error.
 
 This also is the answer to memory that does not suffice for a step: half a step needs half of it, and a prompt's chunk
-can be halved, too. Trying again is safe: a chunk writes the same keys and values to the same places, and the sampler takes in tokens only when a whole call has
-succeeded; a row is computed alike in any company.
+can be halved, too. Trying again is safe: a chunk writes the same keys and values to the same places, the sampler
+takes in tokens only when a whole call has succeeded, and a row is computed alike in any company.
 """
 
 from __future__ import annotations
