@@ -71,16 +71,17 @@ async def _one(service: Service, session: Session, item: Prepared, number: int =
 
 async def _many(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
     """All requests at once, their outputs in order of arrival."""
-    arrived: asyncio.Queue[tuple[int, RequestOutput] | Exception | None] = asyncio.Queue()
+    # bounded: while nobody reads, the pumps wait, and behind them the requests
+    arrived: asyncio.Queue[tuple[int, RequestOutput] | Exception | None] = asyncio.Queue(len(prepared))
 
     async def pump(number: int, item: Prepared) -> None:
         try:
             async with aclosing(_one(service, session, item, number)) as outputs:
                 async for pair in outputs:
-                    arrived.put_nowait(pair)
-            arrived.put_nowait(None)
+                    await arrived.put(pair)
+            await arrived.put(None)
         except Exception as error:  # noqa: BLE001  handed to the reader, who raises it
-            arrived.put_nowait(error)
+            await arrived.put(error)
 
     pumps = [asyncio.create_task(pump(number, item)) for number, item in enumerate(prepared)]
     try:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 
 from quire.base.errors import EngineDead, InvalidValue, QuireError
@@ -10,9 +12,9 @@ from quire.engine.client.stream import EventStream
 
 
 class _Entry:
-    def __init__(self, request: EngineRequest) -> None:
+    def __init__(self, request: EngineRequest, resume: Callable[[], None]) -> None:
         self.request = request
-        self.stream = EventStream(request.sampling.n)
+        self.stream = EventStream(request.sampling.n, resume)
         self.emitted: list[list[int]] = [[] for _ in range(request.sampling.n)]
         self.ended: list[int] = []
         self.is_unheard = True
@@ -38,19 +40,22 @@ class Journal:
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._entries
 
-    def open(self, request: EngineRequest) -> EventStream:
-        """A new request's stream; raises InvalidValue when its id is in use."""
+    def open(self, request: EngineRequest, resume: Callable[[], None]) -> EventStream:
+        """A new request's stream; raises InvalidValue when its id is in use. `resume` is EventStream's."""
         if request.request_id in self._entries:
             raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
-        entry = self._entries[request.request_id] = _Entry(request)
+        entry = self._entries[request.request_id] = _Entry(request, resume)
         self.num_unheard_tokens += len(request.prompt_token_ids)
         return entry.stream
 
-    def note(self, event: TokenEvent) -> None:
-        """An event of an unknown request, or of a sample that has ended, is late news and dropped."""
+    def note(self, event: TokenEvent) -> bool:
+        """Take one event in; returns whether its request should be paused, since nobody reads it.
+
+        An event of an unknown request, or of a sample that has ended, is late news and dropped.
+        """
         entry = self._entries.get(event.request_id)
         if entry is None or event.index in entry.ended:
-            return
+            return False
         self._hear(entry)
         entry.emitted[event.index] += event.token_ids
         if event.finish_reason is not None:
@@ -58,6 +63,7 @@ class Journal:
         entry.stream.put(event)
         if entry.stream.is_finished:
             del self._entries[event.request_id]
+        return entry.stream.take_pause()
 
     def _hear(self, entry: _Entry) -> None:
         if entry.is_unheard:
@@ -81,6 +87,7 @@ class Journal:
             return None
         for index in entry.given_up.difference(entry.ended):
             self.note(TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
+        entry.stream.is_paused = False  # another engine knows of no pause
         return entry.resumption() if request_id in self._entries else None
 
     def request(self, request_id: str) -> EngineRequest:

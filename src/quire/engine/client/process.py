@@ -16,7 +16,19 @@ from quire.base import errors
 from quire.base.config import EngineConfig
 from quire.base.errors import EngineDead
 from quire.base.messages import EngineRequest, EngineStats
-from quire.base.wire import Abort, Configure, Events, Failed, ForgetPrefixes, Loading, Ready, Stop, Submit
+from quire.base.wire import (
+    Abort,
+    Configure,
+    Events,
+    Failed,
+    ForgetPrefixes,
+    Loading,
+    Pause,
+    Ready,
+    Resume,
+    Stop,
+    Submit,
+)
 from quire.engine.client.journal import Journal
 from quire.engine.client.link import EngineLink
 from quire.engine.client.quarantine import Quarantine, Trial
@@ -113,7 +125,7 @@ class ProcessClient:
         self._quarantine.check(request)
         if not self.num_streams:
             self._vigil.begin(time.monotonic())
-        stream = self._journal.open(request)
+        stream = self._journal.open(request, lambda: self._resume(request.request_id))
         if not self._trial.hold(request.request_id):
             self._link.send(Submit(request))
         return stream
@@ -126,6 +138,10 @@ class ProcessClient:
                 self._journal.take_up(request_id)
             else:
                 self._link.send(Abort(request_id, index))
+
+    def _resume(self, request_id: str) -> None:
+        if request_id in self._journal and self.state is not EngineState.DEAD:
+            self._link.send(Resume(request_id))
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache."""
@@ -142,7 +158,8 @@ class ProcessClient:
                     self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
                 for event in events:
-                    self._journal.note(event)
+                    if self._journal.note(event):
+                        self._link.send(Pause(event.request_id))
                 if any(event.request_id == self._trial.accused for event in events):
                     self._try_next()
             case Loading(done_bytes, total_bytes):

@@ -29,6 +29,12 @@ class EngineCore:
     def abort(self, request_id: str, index: int | None = None) -> None:
         self.scheduler.abort(request_id, index)
 
+    def pause(self, request_id: str) -> None:
+        self.scheduler.pause(request_id)
+
+    def resume(self, request_id: str) -> None:
+        self.scheduler.resume(request_id)
+
     def forget_prefixes(self) -> None:
         self.scheduler.kv.forget_prefixes()
 
