@@ -4,6 +4,7 @@
 #   make test  [ARGS="tests/base -k memory"]       install what is needed, run the tests
 #   make check                                     formatting, lint, types, direction of imports, house rules
 #   make bench [ARGS="--runs 5"]                   measure time to first line and to ready, as JSON
+#   make reliability [ARGS="--quick"]              kills, hangs, overload, leaving callers: the table of figures
 #   make native                                    compile the CPU kernels again after a change in native/
 #   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench native sanitize fuzz docs clean
+.PHONY: serve test check bench reliability native sanitize fuzz docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
@@ -48,6 +49,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.serve
 	@$(BIN)/python tools/bench_startup.py $(ARGS)
+
+reliability: $(VENV)/.serve
+	@$(BIN)/python -m tools.reliability $(ARGS)
 
 native: $(NATIVE)
 

@@ -23,7 +23,7 @@ FIGURES = {
     "nan": (20, 2, lambda n, _: deaths.poisoned_row(n)),
     "poison": (10, 3, lambda n, _: deaths.poison(n)),
     "streams": (4096, 256, lambda n, _: loads.many_streams(n)),
-    "overload": (300, 10, lambda n, _: loads.overload(n)),
+    "overload": (300, 10, loads.overload),
     "disconnects": (10_000, 300, loads.disconnects),
     "memory": (100_000, 2000, loads.memory),
 }

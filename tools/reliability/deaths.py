@@ -164,7 +164,7 @@ def poisoned_row(n: int) -> Figure:
 def poison(n: int) -> Figure:
     """n retries of a request that ends the engine each time, beside an innocent stream."""
     mark = 777
-    bad = {"prompt": [10, mark], "temperature": 0, "max_tokens": 20, "ignore_eos": True, "stream": True}
+    bad = {"prompt": [10, mark], "temperature": 0, "max_tokens": 20, "ignore_eos": True}
     path, innocent = mixed_bodies(1, 300)[0]
 
     async def attack(port: int) -> tuple[Reply, list[Reply]]:
@@ -184,7 +184,7 @@ def poison(n: int) -> Figure:
         num_restarts = server.log().count("the engine process ended unexpectedly")
     is_met = (
         beside.choices == expected
-        and first.error == "request_quarantined"
+        and first.status == 422
         and num_restarts <= 2
         and all(reply.status == 422 for reply in retries)
     )

@@ -47,35 +47,41 @@ def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
     )
 
 
-NUM_SEATS, STREAM_TOKENS, PACE_MS, QUEUED = 16, 50, 20, 4
+NUM_SEATS, STREAM_TOKENS, PACE_MS, QUEUED = 16, 50, 20, 1  # tokens are a mean: 25 to 75
 CAPACITY_HZ = NUM_SEATS / (STREAM_TOKENS * PACE_MS / 1000)
 
 
-async def _offer(port: int, rate_hz: float, seconds: float) -> list[Reply]:
-    """Open loop: arrivals keep to their schedule, whatever became of those before. Times count from the schedule."""
-    body = {"prompt": [1, 2, 3], "max_tokens": STREAM_TOKENS, "ignore_eos": True, "stream": True}
+async def _offer(port: int, rate_hz: float, seconds: float, chooser: random.Random) -> list[Reply]:
+    """Open loop: arrivals at random times, kept whatever became of those before. Times count from the schedule."""
+    body = {"prompt": [1, 2, 3], "ignore_eos": True, "stream": True}
     asking = []
-    begun_s = time.monotonic()
+    due_s = time.monotonic()
+    end_s = due_s + seconds
 
     async def arrive(due_s: float) -> Reply:
-        reply = await ask(port, "/v1/completions", body)
+        num_tokens = chooser.randint(STREAM_TOKENS // 2, STREAM_TOKENS * 3 // 2)
+        reply = await ask(port, "/v1/completions", {**body, "max_tokens": num_tokens})
         reply.sent_s = due_s
         return reply
 
-    for number in range(int(rate_hz * seconds)):
-        due_s = begun_s + number / rate_hz
+    while (due_s := due_s + chooser.expovariate(rate_hz)) < end_s:
         await asyncio.sleep(max(0.0, due_s - time.monotonic()))
         asking.append(asyncio.create_task(arrive(due_s)))
     return await asyncio.gather(*asking)
 
 
-def overload(seconds: int) -> Figure:
+def _tokens(replies: list[Reply]) -> int:
+    """Events of whole streams: one token each at this pace."""
+    return sum(len(reply.event_s) for reply in replies if reply.is_whole)
+
+
+def overload(seconds: int, chooser: random.Random) -> Figure:
     """The same engine at its capacity, then at four times that."""
     limits = ("--max-num-seqs", str(NUM_SEATS), "--max-num-queued-reqs", str(QUEUED))
     with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(PACE_MS)) as server:
-        asyncio.run(_offer(server.port, CAPACITY_HZ, 2))
-        at_capacity = asyncio.run(_offer(server.port, CAPACITY_HZ, seconds))
-        beyond = asyncio.run(_offer(server.port, 4 * CAPACITY_HZ, seconds))
+        asyncio.run(_offer(server.port, CAPACITY_HZ, 2, chooser))
+        at_capacity = asyncio.run(_offer(server.port, CAPACITY_HZ, seconds, chooser))
+        beyond = asyncio.run(_offer(server.port, 4 * CAPACITY_HZ, seconds, chooser))
     accepted = [reply for reply in beyond if reply.is_whole]
     refused = [reply for reply in beyond if reply.status in (503, 429)]
     num_lost = len(beyond) - len(accepted) - len(refused)
@@ -83,11 +89,12 @@ def overload(seconds: int) -> Figure:
     refusal_s = [reply.first_s for reply in refused]
     calm_s = percentile([reply.first_s for reply in at_capacity if reply.is_whole], 0.99)
     loaded_s = percentile([reply.first_s for reply in accepted], 0.99)
-    goodput = len(accepted) / (sum(reply.is_whole for reply in at_capacity) or 1)
+    goodput = _tokens(beyond) / (_tokens(at_capacity) or 1)
     text = (
         f"accepted p99 first token {1000 * loaded_s:.0f} ms, at capacity {1000 * calm_s:.0f} ms; goodput "
         f"{100 * goodput:.0f} %; refused {len(refused)} of {len(beyond)}, p99 "
-        f"{1000 * percentile(refusal_s, 0.99):.1f} ms, {num_mute} without Retry-After; {num_lost} lost ({seconds} s each)"
+        f"{1000 * percentile(refusal_s, 0.99):.1f} ms, {num_mute} without Retry-After; "
+        f"{num_lost} lost ({seconds} s each)"
     )
     met = (
         loaded_s <= 1.5 * calm_s

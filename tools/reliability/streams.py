@@ -1,4 +1,4 @@
-"""Callers: one asyncio connection each, over which a reply is read whole or as a stream, with the time of each event."""
+"""Callers: one asyncio connection each; a reply is read whole or as a stream, with the time of each event."""
 
 from __future__ import annotations
 

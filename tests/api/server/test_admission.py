@@ -80,3 +80,11 @@ async def test_one_too_many_is_refused_and_told_when_to_come_back(make_service, 
         metrics = (await http.get("/metrics")).text
     assert 'vllm:admission_rejections_total{engine="0",model_name="scripted"} 1.0' in metrics
     assert service.num_under_way == 0
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_a_quarantined_request_is_a_422_before_its_stream_begins(http, engine, stream):
+    engine.quarantined = True
+    reply = await http.post("/v1/completions", json={"prompt": "x", "stream": stream})
+    assert (reply.status_code, reply.json()["error"]["code"]) == (422, "request_quarantined")
+    assert engine.requests == []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 
@@ -17,6 +17,7 @@ from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import EngineDead, NotFound, Overloaded
+from quire.base.messages import EngineRequest
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 
@@ -84,8 +85,11 @@ class Service:
             raise self._loading()
         return self.session
 
-    def admit(self, num_tokens: int = 0) -> None:
-        """Raises Overloaded when one more request, of so many prompt tokens, must not wait."""
+    def admit(self, requests: Sequence[EngineRequest] = ()) -> None:
+        """Raises Overloaded when one more HTTP request must not wait, Quarantined when it ended engines before."""
+        num_tokens = sum(len(request.prompt_token_ids) for request in requests)
+        for request in requests:
+            self.client.check(request)
         try:
             self.admission.check(self.num_under_way, self.client.num_unheard_tokens, num_tokens)
         except Overloaded:

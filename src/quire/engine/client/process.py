@@ -118,11 +118,15 @@ class ProcessClient:
 
     # ---- requests ----
 
+    def check(self, request: EngineRequest) -> None:
+        """Raises Quarantined when requests like this one ended engines; `submit` does the same."""
+        self._quarantine.check(request)
+
     def submit(self, request: EngineRequest) -> EventStream:
         """Send a request down; raises EngineDead, Quarantined or InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
-        self._quarantine.check(request)
+        self.check(request)
         if not self.num_streams:
             self._vigil.begin(time.monotonic())
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
