@@ -40,6 +40,11 @@ class Journal:
     def __contains__(self, request_id: str) -> bool:
         return request_id in self._entries
 
+    @property
+    def expects_news(self) -> bool:
+        """Whether the engine owes anybody anything: it computes nothing for those who do not read."""
+        return any(not entry.stream.is_paused for entry in self._entries.values())
+
     def open(self, request: EngineRequest, resume: Callable[[], None]) -> EventStream:
         """A new request's stream; raises InvalidValue when its id is in use. `resume` is EventStream's."""
         if request.request_id in self._entries:

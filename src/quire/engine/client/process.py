@@ -127,7 +127,7 @@ class ProcessClient:
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
         self.check(request)
-        if not self.num_streams:
+        if not self._journal.expects_news:
             self._vigil.begin(time.monotonic())
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
         if not self._trial.hold(request.request_id):
@@ -145,6 +145,7 @@ class ProcessClient:
 
     def _resume(self, request_id: str) -> None:
         if request_id in self._journal and self.state is not EngineState.DEAD:
+            self._vigil.note_news()
             self._link.send(Resume(request_id))
 
     def forget_prefixes(self) -> None:
@@ -183,8 +184,8 @@ class ProcessClient:
         while True:
             await asyncio.sleep(self._vigil.interval_s)
             is_loading = self.state is EngineState.LOADING
-            if not (is_loading or self.num_streams):
-                self._vigil.note_news()  # an idle engine has nothing to say
+            if not (is_loading or self._journal.expects_news):
+                self._vigil.begin(time.monotonic())  # an idle engine has nothing to say
                 continue
             signs = read_signs(self.pid) if self.pid else None
             hung = self._vigil.look(time.monotonic(), signs, is_loading=is_loading)
