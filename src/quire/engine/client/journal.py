@@ -17,22 +17,30 @@ class _Entry:
         self.stream = EventStream(request.sampling.n, resume)
         self.emitted: list[list[int]] = [[] for _ in range(request.sampling.n)]
         self.ended: list[int] = []
+        self.engine_id = ""  # what the engine calls it; empty while no engine has it
+        self.num_taken_up = 0
         self.is_unheard = True
         self.given_up: set[int] = set()  # samples the engine was told to abort
 
     def resumption(self) -> EngineRequest:
         """The request as another engine must take it up: each open sample goes on after its last token."""
         if not any(self.emitted) and not self.ended:
-            return self.request
-        return msgspec.structs.replace(self.request, emitted=self.emitted, ended_samples=self.ended)
+            return msgspec.structs.replace(self.request, request_id=self.engine_id)
+        return msgspec.structs.replace(
+            self.request, request_id=self.engine_id, emitted=self.emitted, ended_samples=self.ended
+        )
 
 
 class Journal:
-    """Delivers events to their streams and remembers their tokens until the request has ended."""
+    """Delivers events to their streams and remembers their tokens until the request has ended.
+
+    An engine knows a request under an id that is new each time it is taken up, so news of an earlier time is known.
+    """
 
     def __init__(self) -> None:
         self.num_unheard_tokens = 0  # of prompts without any news yet
         self._entries: dict[str, _Entry] = {}
+        self._at_engine: dict[str, _Entry] = {}  # by engine id
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -58,8 +66,11 @@ class Journal:
 
         An event of an unknown request, or of a sample that has ended, is late news and dropped.
         """
-        entry = self._entries.get(event.request_id)
-        if entry is None or event.index in entry.ended:
+        entry = self._at_engine.get(event.request_id)
+        return entry is not None and self._take(entry, event)
+
+    def _take(self, entry: _Entry, event: TokenEvent) -> bool:
+        if event.index in entry.ended:
             return False
         self._hear(entry)
         entry.emitted[event.index] += event.token_ids
@@ -67,7 +78,8 @@ class Journal:
             entry.ended.append(event.index)
         entry.stream.put(event)
         if entry.stream.is_finished:
-            del self._entries[event.request_id]
+            del self._entries[entry.request.request_id]
+            self._at_engine.pop(entry.engine_id, None)
         return entry.stream.take_pause()
 
     def _hear(self, entry: _Entry) -> None:
@@ -84,16 +96,29 @@ class Journal:
         """In order of arrival."""
         return list(self._entries)
 
+    def engine_id(self, request_id: str) -> str:
+        """What the engine calls a request; empty while no engine has it."""
+        entry = self._entries.get(request_id)
+        return entry.engine_id if entry is not None else ""
+
+    def take_back(self, request_id: str) -> None:
+        """No engine has the request any more, or none is to be listened to; what was given up ends here."""
+        entry = self._entries[request_id]
+        self._at_engine.pop(entry.engine_id, None)
+        entry.engine_id = ""
+        entry.stream.is_paused = False
+        for index in entry.given_up.difference(entry.ended):
+            self._take(entry, TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
+
     def take_up(self, request_id: str) -> EngineRequest | None:
-        """The request as an engine that does not know it must be given it. What was given up ends here: None when
-        nothing is left to do."""
+        """The request as an engine must be given it; None when it has ended."""
         entry = self._entries.get(request_id)
         if entry is None:
             return None
-        for index in entry.given_up.difference(entry.ended):
-            self.note(TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
-        entry.stream.is_paused = False  # another engine knows of no pause
-        return entry.resumption() if request_id in self._entries else None
+        entry.num_taken_up += 1
+        entry.engine_id = f"{request_id}~{entry.num_taken_up}"
+        self._at_engine[entry.engine_id] = entry
+        return entry.resumption()
 
     def request(self, request_id: str) -> EngineRequest:
         return self._entries[request_id].request
@@ -101,6 +126,7 @@ class Journal:
     def fail(self, request_id: str, error: QuireError) -> None:
         """End one request."""
         entry = self._entries.pop(request_id)
+        self._at_engine.pop(entry.engine_id, None)
         self._hear(entry)
         entry.stream.fail(error)
 

@@ -15,7 +15,7 @@ from enum import Enum
 from quire.base import errors
 from quire.base.config import EngineConfig
 from quire.base.errors import EngineDead
-from quire.base.messages import EngineRequest, EngineStats
+from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.base.wire import (
     Abort,
     Configure,
@@ -130,23 +130,24 @@ class ProcessClient:
         if not self._journal.expects_news:
             self._vigil.begin(time.monotonic())
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
-        if not self._trial.hold(request.request_id):
-            self._link.send(Submit(request))
+        if self._trial.accused is None:
+            self._take_up(request.request_id)
         return stream
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """Stop computing for a request, or one sample of it; what is still read ends with "abort"."""
         if request_id in self._journal and self.state is not EngineState.DEAD:
             self._journal.give_up(request_id, index)
-            if self._trial.is_waiting(request_id):
-                self._journal.take_up(request_id)
+            if engine_id := self._journal.engine_id(request_id):
+                self._link.send(Abort(engine_id, index))
             else:
-                self._link.send(Abort(request_id, index))
+                self._journal.take_back(request_id)
 
     def _resume(self, request_id: str) -> None:
-        if request_id in self._journal and self.state is not EngineState.DEAD:
+        engine_id = self._journal.engine_id(request_id)
+        if engine_id and self.state is not EngineState.DEAD:
             self._vigil.note_news()
-            self._link.send(Resume(request_id))
+            self._link.send(Resume(engine_id))
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache."""
@@ -163,10 +164,11 @@ class ProcessClient:
                     self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
                 for event in events:
-                    if self._journal.note(event):
+                    # a suspect goes on until its trial is over, even if nobody reads
+                    if self._journal.note(event) and self._trial.accused is None:
                         self._link.send(Pause(event.request_id))
-                if any(event.request_id == self._trial.accused for event in events):
-                    self._try_next()
+                if self._trial.accused is not None:
+                    self._hear_trial(self._trial.accused, events)
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
@@ -230,16 +232,29 @@ class ProcessClient:
         self._link.spawn()
         self._vigil.begin(time.monotonic())
         self._open()
+        for request_id in self._journal.request_ids():
+            self._journal.take_back(request_id)
+        # the latest first: whoever crashes an engine does so soon
         self._trial.open(reversed(self._journal.request_ids()) if with_trial else ())
-        if with_trial:
-            self._try_next()  # the latest first: whoever crashes an engine does so soon
-            return
+        self._try_next()
+
+    def _try_next(self) -> None:
+        """Give the engine the next suspect alone; after the last one, everybody."""
+        while (request_id := self._trial.call_next()) is not None:
+            if self._take_up(request_id):
+                return
         for request_id in self._journal.request_ids():
             self._take_up(request_id)
 
-    def _try_next(self) -> None:
-        while (request_id := self._trial.call_next()) is not None and not self._take_up(request_id):
-            pass
+    def _hear_trial(self, accused: str, events: list[TokenEvent]) -> None:
+        """Whoever has said enough waits until all have been tried, so that a suspect is always alone."""
+        is_over = self._trial.hear(sum(event.finish_reason is None for event in events))
+        if accused not in self._journal:
+            self._try_next()
+        elif is_over:
+            self._link.send(Abort(self._journal.engine_id(accused)))
+            self._journal.take_back(accused)
+            self._try_next()
 
     def _take_up(self, request_id: str) -> bool:
         """Give the engine a request it does not know; False when nothing of it is left to do."""
