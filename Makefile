@@ -4,6 +4,7 @@
 #   make test  [ARGS="tests/base -k memory"]       install what is needed, run the tests
 #   make check                                     formatting, lint, types, direction of imports, house rules
 #   make bench [ARGS="kernels --rows 1"]           quire bench: time to first line and to ready by default
+#   make reliability [ARGS="--quick"]              kills, hangs, overload, leaving callers: the table of figures
 #   make native                                    compile the CPU kernels again after a change in native/
 #   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
@@ -22,7 +23,7 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench native sanitize fuzz docs clean
+.PHONY: serve test check bench reliability native sanitize fuzz docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
@@ -48,6 +49,9 @@ check: $(VENV)/.dev
 
 bench: $(VENV)/.serve
 	@$(BIN)/quire bench $(if $(ARGS),$(ARGS),startup)
+
+reliability: $(VENV)/.serve
+	@$(BIN)/python -m tools.reliability $(ARGS)
 
 native: $(NATIVE)
 

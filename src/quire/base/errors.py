@@ -4,7 +4,8 @@
     ├── UserError            the caller can mend it           HTTP status on the instance (400)
     │   ├── InvalidValue     a field's value is not allowed   400
     │   ├── NotFound         unknown model, response ...      404
-    │   └── Unsupported      known field, refused by name     400
+    │   ├── Unsupported      known field, refused by name     400
+    │   └── Quarantined      it ended the engine twice        422
     ├── ConfigError          a setting or combination          exit 2
     ├── CheckpointError      model folder unusable             exit 1
     └── EngineFault          ours                             500
@@ -48,6 +49,13 @@ class Unsupported(UserError):
     """A field or value Quire knows and refuses by name."""
 
     code = "unsupported"
+
+
+class Quarantined(UserError):
+    """The request ended the engine process twice; nothing like it is taken for a while."""
+
+    status = 422
+    code = "request_quarantined"
 
 
 class ConfigError(QuireError):

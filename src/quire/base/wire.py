@@ -26,6 +26,16 @@ class Abort(msgspec.Struct, frozen=True, tag="abort"):
     index: int | None = None
 
 
+class Pause(msgspec.Struct, frozen=True, tag="pause"):
+    """Nobody reads what a request says: go on with others until `Resume`."""
+
+    request_id: str
+
+
+class Resume(msgspec.Struct, frozen=True, tag="resume"):
+    request_id: str
+
+
 class ForgetPrefixes(msgspec.Struct, frozen=True, tag="forget_prefixes"):
     """Empty the prefix cache."""
 
@@ -62,7 +72,7 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Downward = Configure | Submit | Abort | ForgetPrefixes | Stop
+Downward = Configure | Submit | Abort | Pause | Resume | ForgetPrefixes | Stop
 Upward = Loading | Ready | Events | Failed
 
 

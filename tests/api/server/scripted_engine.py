@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from quire.base.config import CacheConfig, EngineConfig, ModelCard, SchedulerConfig, ServerConfig
-from quire.base.errors import EngineDead
+from quire.base.errors import EngineDead, Quarantined
 from quire.base.messages import EngineRequest, EngineStats, PositionLogprobs, RequestTimes, TokenEvent
 from quire.engine.client import EngineState, EventStream
 
@@ -106,6 +106,7 @@ class ScriptedEngine:
         self.num_shutdowns = 0
         self.num_reaps = 0
         self.seconds_per_token = 0.0
+        self.quarantined = False
         self._eos_token_id = eos_token_id
         self._streams: dict[str, EventStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -115,8 +116,16 @@ class ScriptedEngine:
     def num_streams(self) -> int:
         return len(self._streams)
 
+    @property
+    def num_unheard_tokens(self) -> int:
+        return 0
+
     def resume(self) -> None:
         self._resume.set()
+
+    def check(self, request: EngineRequest) -> None:
+        if self.quarantined:
+            raise Quarantined("refused")
 
     def submit(self, request: EngineRequest) -> EventStream:
         if self.state is EngineState.DEAD:
@@ -135,7 +144,7 @@ class ScriptedEngine:
     def die(self, reason: str) -> None:
         self.state, self.failure = EngineState.DEAD, reason
         for stream in self._streams.values():
-            stream.fail(reason)
+            stream.fail(EngineDead(reason))
         self._streams.clear()
 
     async def connect(self) -> None:

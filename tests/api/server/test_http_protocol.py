@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 
 import pytest
+import uvicorn
 
 from quire.api.server.http_protocol import BoundedHttpProtocol, http_protocol
 
@@ -64,3 +66,33 @@ def test_limits_of_ones_own(service, serve):
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n" + b"x: y\r\n" * 20 + b"\r\nhello"
     )
     assert exchange(live, body).startswith(b"HTTP/1.1 431")
+
+
+async def test_a_caller_who_does_not_read_is_cut_off():
+
+    async def endless(_scope, _receive, send) -> None:
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        while True:
+            await send({"type": "http.response.body", "body": b"x" * 100_000, "more_body": True})
+            await asyncio.sleep(0)
+
+    class Impatient(BoundedHttpProtocol):
+        max_unread_s = 0.2
+
+    server = uvicorn.Server(uvicorn.Config(endless, http=Impatient, lifespan="off", log_level="critical"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        serving = asyncio.create_task(server.serve(sockets=[listener]))
+        reader, writer = await asyncio.open_connection(*listener.getsockname())
+        writer.write(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        for _ in range(30):  # whoever reads, however little at a time, stays
+            assert await reader.read(300_000)
+            await asyncio.sleep(0.01)
+        writer.transport.pause_reading()
+        while not server.server_state.connections:
+            await asyncio.sleep(0.01)
+        (cut_off,) = server.server_state.connections
+        while not cut_off.transport.is_closing():
+            await asyncio.sleep(0.02)
+        writer.transport.abort()
+        server.should_exit = server.force_exit = True
+        await serving

@@ -51,6 +51,9 @@ EFFECTS = {
         "engine.scheduler.max_num_batched_tokens",
         1000,
     ),
+    "max-num-queued-reqs": (["--max-num-queued-reqs", "9"], "server.max_num_queued_reqs", 9),
+    "max-num-queued-tokens": (["--max-num-queued-tokens", "3k"], "server.max_num_queued_tokens", 3000),
+    "overload-status": (["--overload-status", "429"], "server.overload_status", "429"),
     "max-num-seqs": (["--max-num-seqs", "3"], "engine.scheduler.max_num_seqs", 3),
     "scheduling-policy": (["--scheduling-policy", "priority"], "engine.scheduler.policy", "priority"),
     "enable-chunked-prefill": (

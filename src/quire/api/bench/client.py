@@ -1,8 +1,7 @@
 """A lean HTTP/1.1 client for many streams at once: one asyncio protocol per connection, parsed by httptools.
 
 Load generator and server often share a few cores, so what a token costs here is taken from what is measured; and an
-event's time is taken in the callback that got its bytes, not when some task is next scheduled. General clients spend
-about ten times as much per event.
+event's time is taken in the callback that got its bytes, not when some task is next scheduled.
 """
 
 from __future__ import annotations

@@ -37,7 +37,8 @@ Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
 async def generate(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
     """Deltas of all requests as they come, each with the number of its request. Closing it aborts the rest.
 
-    Raises SequenceFailed when a sample ends in an error, Unavailable when a shutdown cut it short, EngineDead.
+    Of several samples some may end in an error. Raises SequenceFailed when all of a
+    request do, Unavailable when a shutdown cut it short, EngineDead.
     """
     _log_requests(service, prepared)
     source = _one(service, session, prepared[0]) if len(prepared) == 1 else _many(service, session, prepared)
@@ -53,13 +54,15 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
     meter = RequestMeter(service.metrics, item.request)
+    num_failed = 0
     try:
         async with aclosing(
             session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
         ) as outputs:
             async for output in outputs:
                 meter.saw(output)
-                if any(sample.finish_reason == "error" for sample in output.outputs):
+                num_failed += sum(sample.finish_reason == "error" for sample in output.outputs)
+                if num_failed == item.request.sampling.n:
                     raise SequenceFailed(item.request.request_id)
                 yield number, output
     finally:
@@ -68,16 +71,17 @@ async def _one(service: Service, session: Session, item: Prepared, number: int =
 
 async def _many(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
     """All requests at once, their outputs in order of arrival."""
-    arrived: asyncio.Queue[tuple[int, RequestOutput] | Exception | None] = asyncio.Queue()
+    # bounded: while nobody reads, the pumps wait, and behind them the requests
+    arrived: asyncio.Queue[tuple[int, RequestOutput] | Exception | None] = asyncio.Queue(len(prepared))
 
     async def pump(number: int, item: Prepared) -> None:
         try:
             async with aclosing(_one(service, session, item, number)) as outputs:
                 async for pair in outputs:
-                    arrived.put_nowait(pair)
-            arrived.put_nowait(None)
+                    await arrived.put(pair)
+            await arrived.put(None)
         except Exception as error:  # noqa: BLE001  handed to the reader, who raises it
-            arrived.put_nowait(error)
+            await arrived.put(error)
 
     pumps = [asyncio.create_task(pump(number, item)) for number, item in enumerate(prepared)]
     try:

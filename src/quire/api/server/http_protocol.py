@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
@@ -14,12 +15,15 @@ _REFUSAL = (
 
 class BoundedHttpProtocol(HttpToolsProtocol):
     """Counts bytes and lines that arrive before a header block is complete; closes the connection at the limit.
+    A caller who does not read is cut off, too: after `max_unread_s` with the write buffer full.
 
     What one read brings is parsed before its bytes are counted, so a block may pass that is longer by one read.
     """
 
     max_header_bytes = 64 * 1024  # request line and headers; common servers take 8 to 64 KiB
     max_header_count = 256
+    max_unread_s = 60.0
+    _cut_off: asyncio.TimerHandle | None = None
     _is_in_headers = True
     _num_header_bytes = 0
     _num_headers = 0
@@ -36,6 +40,23 @@ class BoundedHttpProtocol(HttpToolsProtocol):
             self._refuse(
                 f"The request line and headers may hold at most {self.max_header_bytes // 1024} KiB."
             )
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._cut_off = self.loop.call_later(self.max_unread_s, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        super().resume_writing()
+        self._read_again()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        super().connection_lost(exc)
+        self._read_again()
+
+    def _read_again(self) -> None:
+        if self._cut_off is not None:
+            self._cut_off.cancel()
+            self._cut_off = None
 
     def on_message_begin(self) -> None:
         super().on_message_begin()

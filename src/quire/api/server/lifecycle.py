@@ -21,8 +21,9 @@ from quire.api.server.app import create_app
 from quire.api.server.http_protocol import http_protocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
-from quire.api.server.service import Service
+from quire.api.server.service import Phase, Service
 from quire.api.server.stats_log import write_stats
+from quire.api.server.supervisor import Supervisor
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
@@ -119,11 +120,16 @@ async def _live(
     drain = asyncio.create_task(signals.drain.wait(), name="drain signal")
     watch = asyncio.create_task(_engine_death(service), name="engine watch")
     stats = asyncio.create_task(write_stats(service), name="stats log")
+    supervisor = Supervisor()
+    reassurance = asyncio.create_task(
+        supervisor.reassure(lambda: service.phase is not Phase.DEAD), name="watchdog"
+    )
     try:
         await asyncio.wait({loading, drain, http}, return_when=asyncio.FIRST_COMPLETED)
         if loading.done():
             await loading  # raises what the engine failed with
             announce()
+            supervisor.tell("READY=1")
             await asyncio.wait({drain, watch, http}, return_when=asyncio.FIRST_COMPLETED)
         if http.done():
             await http
@@ -133,11 +139,13 @@ async def _live(
             if service.config.outlives_engine:
                 await asyncio.wait({drain, http}, return_when=asyncio.FIRST_COMPLETED)
             return 1
+        supervisor.tell("STOPPING=1")
         return await _drain(service, signals, watch)
     finally:
-        for task in (loading, drain, watch, stats):
+        tasks = (loading, drain, watch, stats, reassurance)
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(loading, drain, watch, stats, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _load(service: Service) -> None:

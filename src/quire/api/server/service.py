@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from enum import Enum
 
 import msgspec
 
 from quire import __version__
+from quire.api.server.admission import Admission
 from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
 from quire.base.config import EngineConfig, ServerConfig
-from quire.base.errors import EngineDead, NotFound
+from quire.base.errors import EngineDead, NotFound, Overloaded
+from quire.base.messages import EngineRequest
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 
@@ -48,6 +50,7 @@ class Service:
         self.metrics = ServerMetrics(
             model_name=server_config.served_model_names[0], engine_config=engine_config, client=client
         )
+        self.admission = Admission(engine_config, server_config)
         self._under_way: set[asyncio.Task[object]] = set()
 
     @property
@@ -82,6 +85,17 @@ class Service:
             raise self._loading()
         return self.session
 
+    def admit(self, requests: Sequence[EngineRequest] = ()) -> None:
+        """Raises Overloaded when one more HTTP request must not wait, Quarantined when it ended engines before."""
+        num_tokens = sum(len(request.prompt_token_ids) for request in requests)
+        for request in requests:
+            self.client.check(request)
+        try:
+            self.admission.check(self.num_under_way, self.client.num_unheard_tokens, num_tokens)
+        except Overloaded:
+            self.metrics.admission_rejections += 1
+            raise
+
     def _loading(self) -> Unavailable:
         total_bytes = self.client.load_total_bytes
         done = f" ({100 * self.client.load_done_bytes // total_bytes} %)" if total_bytes else ""
@@ -111,6 +125,7 @@ class Service:
         try:
             yield
         finally:
+            self.admission.note_end(len(self._under_way))
             self._under_way.discard(task)
 
     async def wait_idle(self, timeout_s: float) -> bool:

@@ -220,6 +220,9 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
             "allowed_headers",
             "allow_credentials",
             "middleware",
+            "max_num_queued_reqs",
+            "max_num_queued_tokens",
+            "overload_status",
         )
     }
     return ServerConfig(
@@ -244,7 +247,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         has_dev_routes=asked["server_dev_mode"],
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
-        step_timeout_s=asked["execute_model_timeout_seconds"] or 0,
+        step_timeout_s=asked["execute_model_timeout_seconds"],
         sampling_defaults=sampling_defaults(asked, card),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,

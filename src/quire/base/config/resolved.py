@@ -135,7 +135,10 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     has_dev_routes: bool = False
     outlives_engine: bool = False  # keep answering after the engine died
     socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
-    step_timeout_s: int = 0  # 0: a step may take any time
+    step_timeout_s: int | None = None  # None: judged by recent steps; 0: a step may take any time
+    max_num_queued_reqs: int | None = None  # None: by seats and measured speed; 0: no limit
+    max_num_queued_tokens: int | None = None  # None: what the KV cache holds; 0: no limit
+    overload_status: Literal["503", "429"] = "503"
     shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
 
 

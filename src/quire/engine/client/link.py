@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable
 
 import zmq
@@ -15,6 +15,7 @@ import zmq.asyncio
 
 from quire.base.errors import ConfigError, EngineFault
 from quire.base.wire import Codec, Downward, Upward
+from quire.engine.client.leftovers import claim_folder, sweep_folders
 from quire.engine.client.threads import with_sleeping_threads
 
 STOP_GRACE_S = 5.0  # how long a told engine process may take to end before it is killed
@@ -31,12 +32,13 @@ class EngineLink:
     def __init__(self, socket_folder: str = "") -> None:
         self._socket_folder = socket_folder or os.environ.get("XDG_RUNTIME_DIR") or None
         self._folder = ""
+        self._lock: int | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._context: zmq.asyncio.Context | None = None
         self._socket: zmq.asyncio.Socket | None = None
         self._reader: asyncio.Task[None] | None = None
         self._codec = Codec(Upward)
-        self._on_end: Callable[[str], None] | None = None
+        self._on_end: Callable[[str, bool], None] | None = None
 
     @property
     def pid(self) -> int | None:
@@ -46,7 +48,8 @@ class EngineLink:
     def spawn(self) -> None:
         """Start the process; it begins to import at once. Needs no event loop. Raises ConfigError."""
         try:
-            self._folder = tempfile.mkdtemp(prefix="quire-", dir=self._socket_folder)
+            sweep_folders(self._socket_folder)
+            self._folder, self._lock = claim_folder(self._socket_folder)
         except OSError as problem:
             raise ConfigError(
                 f"VLLM_RPC_BASE_PATH: no folder can be made in {self._socket_folder} ({problem.strerror}); give a "
@@ -63,8 +66,9 @@ class EngineLink:
     def _address(self) -> str:
         return f"ipc://{self._folder}/engine"
 
-    def open(self, on_message: Callable[[object], None], on_end: Callable[[str], None]) -> None:
-        """Listen. `on_end` is called once, with the reason, when the process is gone or talks nonsense."""
+    def open(self, on_message: Callable[[object], None], on_end: Callable[[str, bool], None]) -> None:
+        """Listen. `on_end` is called once when the process is gone or talks nonsense: with the reason, and whether
+        somebody else killed it, which says nothing about what it was doing."""
         assert self._process is not None
         self._on_end = on_end
         self._context = zmq.asyncio.Context()
@@ -83,7 +87,10 @@ class EngineLink:
 
     def hide(self) -> None:
         """Both ends are connected: the socket needs its file no more."""
-        shutil.rmtree(self._folder, ignore_errors=True)
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+            shutil.rmtree(self._folder, ignore_errors=True)
 
     async def _read(self, on_message: Callable[[object], None]) -> None:
         assert self._socket is not None
@@ -106,12 +113,15 @@ class EngineLink:
 
     def _on_exit(self) -> None:
         assert self._process is not None
-        self._end(f"the engine process ended unexpectedly (exit code {self._process.poll()})")
+        code = self._process.poll()
+        self._end(
+            f"the engine process ended unexpectedly (exit code {code})", was_killed=code == -signal.SIGKILL
+        )
 
-    def _end(self, reason: str) -> None:
+    def _end(self, reason: str, *, was_killed: bool = False) -> None:
         on_end, self._on_end = self._on_end, None
         if on_end is not None:
-            on_end(reason)
+            on_end(reason, was_killed)
 
     def abandon(self, reason: str) -> None:
         """Kill the process and report its end."""

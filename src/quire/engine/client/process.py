@@ -15,11 +15,25 @@ from enum import Enum
 from quire.base import errors
 from quire.base.config import EngineConfig
 from quire.base.errors import EngineDead
-from quire.base.messages import EngineRequest, EngineStats
-from quire.base.wire import Abort, Configure, Events, Failed, ForgetPrefixes, Loading, Ready, Stop, Submit
+from quire.base.messages import EngineRequest, EngineStats, TokenEvent
+from quire.base.wire import (
+    Abort,
+    Configure,
+    Events,
+    Failed,
+    ForgetPrefixes,
+    Loading,
+    Pause,
+    Ready,
+    Resume,
+    Stop,
+    Submit,
+)
 from quire.engine.client.journal import Journal
 from quire.engine.client.link import EngineLink
+from quire.engine.client.quarantine import Quarantine, Trial
 from quire.engine.client.stream import EventStream
+from quire.engine.client.vigil import Vigil, read_signs
 
 logger = logging.getLogger(__name__)
 
@@ -36,9 +50,9 @@ class EngineState(Enum):
 class ProcessClient:
     """Use: `spawn()` as early as possible, then on the event loop `await connect()`; at the end `shutdown()`.
 
-    `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up. A process that
-    says nothing for `step_timeout_s` seconds (0: any time) while it has requests counts as ended. `socket_folder`
-    is where the private folder of the socket is made, empty for the system's choice.
+    `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up, unless one request
+    was found to be the cause. A process that makes no progress counts as ended; `step_timeout_s` is Vigil's
+    `step_limit_s`. `socket_folder` is where the private folder of the socket is made, empty for the system's choice.
     """
 
     def __init__(
@@ -46,7 +60,7 @@ class ProcessClient:
         config: EngineConfig,
         *,
         max_crashes: int = MAX_CRASHES,
-        step_timeout_s: float = 0.0,
+        step_timeout_s: float | None = None,
         socket_folder: str = "",
     ) -> None:
         self.state = EngineState.LOADING
@@ -60,13 +74,14 @@ class ProcessClient:
         self._config = config
         self._max_crashes = max_crashes
         self._crashes_s: list[float] = []
-        self._step_timeout_s = step_timeout_s
-        self._last_news_s = 0.0
+        self._vigil = Vigil(config.scheduler.max_num_batched_tokens, step_timeout_s)
         self._watchdog: asyncio.Task[None] | None = None
         self._socket_folder = socket_folder
         self._link = EngineLink(socket_folder)
         self._ended_links: set[asyncio.Task[None]] = set()
         self._journal = Journal()
+        self._trial = Trial()
+        self._quarantine = Quarantine()
         self._became_ready: asyncio.Future[None] | None = None
 
     @property
@@ -79,6 +94,11 @@ class ProcessClient:
         """Requests under way."""
         return len(self._journal)
 
+    @property
+    def num_unheard_tokens(self) -> int:
+        """Prompt tokens of requests that have said nothing yet."""
+        return self._journal.num_unheard_tokens
+
     def spawn(self) -> None:
         """Start the engine process; it begins to import at once. Needs no event loop."""
         self._link.spawn()
@@ -89,8 +109,7 @@ class ProcessClient:
             self.spawn()
         self._became_ready = asyncio.get_running_loop().create_future()
         self._open()
-        if self._step_timeout_s:
-            self._watchdog = asyncio.create_task(self._watch_steps(), name="step watchdog")
+        self._watchdog = asyncio.create_task(self._watch(), name="engine watchdog")
         await self._became_ready
 
     def _open(self) -> None:
@@ -99,21 +118,36 @@ class ProcessClient:
 
     # ---- requests ----
 
+    def check(self, request: EngineRequest) -> None:
+        """Raises Quarantined when requests like this one ended engines; `submit` does the same."""
+        self._quarantine.check(request)
+
     def submit(self, request: EngineRequest) -> EventStream:
-        """Send a request down; raises EngineDead or InvalidValue (request_id in use)."""
+        """Send a request down; raises EngineDead, Quarantined or InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
-        if not self.num_streams:
-            self._last_news_s = time.monotonic()
-        stream = self._journal.open(request)
-        self._link.send(Submit(request))
+        self.check(request)
+        if not self._journal.expects_news:
+            self._vigil.begin(time.monotonic())
+        stream = self._journal.open(request, lambda: self._resume(request.request_id))
+        if self._trial.accused is None:
+            self._take_up(request.request_id)
         return stream
 
     def abort(self, request_id: str, index: int | None = None) -> None:
         """Stop computing for a request, or one sample of it; what is still read ends with "abort"."""
         if request_id in self._journal and self.state is not EngineState.DEAD:
             self._journal.give_up(request_id, index)
-            self._link.send(Abort(request_id, index))
+            if engine_id := self._journal.engine_id(request_id):
+                self._link.send(Abort(engine_id, index))
+            else:
+                self._journal.take_back(request_id)
+
+    def _resume(self, request_id: str) -> None:
+        engine_id = self._journal.engine_id(request_id)
+        if engine_id and self.state is not EngineState.DEAD:
+            self._vigil.note_news()
+            self._link.send(Resume(engine_id))
 
     def forget_prefixes(self) -> None:
         """Empty the prefix cache."""
@@ -124,38 +158,53 @@ class ProcessClient:
     def _handle(self, message: object) -> None:
         match message:
             case Events(events, stats):
-                self._last_news_s = time.monotonic()
+                self._vigil.note_news()
                 if stats.num_steps > self.stats.num_steps:
+                    self._vigil.note_step(time.monotonic(), stats.step_tokens)
                     self.step_sizes[stats.step_tokens] += 1
                 self.stats = stats
                 for event in events:
-                    self._journal.note(event)
+                    # a suspect goes on until its trial is over, even if nobody reads
+                    if self._journal.note(event) and self._trial.accused is None:
+                        self._link.send(Pause(event.request_id))
+                if self._trial.accused is not None:
+                    self._hear_trial(self._trial.accused, events)
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
                 self.ready = message
                 self.state = EngineState.READY
-                self._last_news_s = time.monotonic()
+                self._vigil.begin(time.monotonic())
                 self._link.hide()
                 if self._became_ready is not None and not self._became_ready.done():
                     self._became_ready.set_result(None)
             case Failed(kind, text):
                 self._die(text, kind)
 
-    async def _watch_steps(self) -> None:
+    async def _watch(self) -> None:
+        """Replace a process that makes no progress although it has something to do."""
         while True:
-            await asyncio.sleep(min(self._step_timeout_s / 4, 1.0))
-            silent_s = time.monotonic() - self._last_news_s
-            if self.state is EngineState.READY and self.num_streams and silent_s > self._step_timeout_s:
-                limit = f"{self._step_timeout_s:g} s (VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS)"
-                self._link.abandon(f"a step of the engine took more than {limit}")
+            await asyncio.sleep(self._vigil.interval_s)
+            is_loading = self.state is EngineState.LOADING
+            if not (is_loading or self._journal.expects_news):
+                self._vigil.begin(time.monotonic())  # an idle engine has nothing to say
+                continue
+            signs = read_signs(self.pid) if self.pid else None
+            hung = self._vigil.look(time.monotonic(), signs, is_loading=is_loading)
+            if hung and self.state is not EngineState.DEAD:
+                self._link.abandon(hung)
 
-    def _on_end(self, reason: str) -> None:
+    def _on_end(self, reason: str, was_killed: bool) -> None:
         """The engine process is gone: replace it, unless it never worked or keeps ending."""
         if self.state is EngineState.DEAD:
             return
         if self.ready is None:
             self._die(reason)
+            return
+        culprit = None if was_killed or self.state is EngineState.LOADING else self._trial.accused
+        if culprit is not None and culprit in self._journal:
+            self._convict(culprit, reason)
+            self._replace(with_trial=False)
             return
         now_s = time.monotonic()
         self._crashes_s = [*(s for s in self._crashes_s if now_s - s < CRASH_WINDOW_S), now_s]
@@ -163,10 +212,17 @@ class ProcessClient:
             self._die(f"{reason}, {len(self._crashes_s)} times within {CRASH_WINDOW_S:.0f} s")
             return
         logger.warning("%s; starting it again, %d requests go on", reason, len(self._journal))
-        self._replace()
+        self._replace(with_trial=not was_killed)
 
-    def _replace(self) -> None:
-        """A new process takes up every open request; what is submitted meanwhile queues behind them."""
+    def _convict(self, request_id: str, reason: str) -> None:
+        """This request was under way at both ends of an engine, and on trial at the second."""
+        logger.error("%s; request %s caused it twice and is quarantined", reason, request_id)
+        self._journal.fail(request_id, self._quarantine.add(self._journal.request(request_id)))
+        self._crashes_s.clear()  # they have their explanation
+
+    def _replace(self, *, with_trial: bool) -> None:
+        """A new process takes up every open request, one by one if one of them is suspected of the end of the old
+        one; what is submitted meanwhile queues behind them."""
         self._retire(self._link)
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=self._config.cache.num_blocks)
@@ -174,9 +230,38 @@ class ProcessClient:
         self.num_restarts += 1
         self._link = EngineLink(self._socket_folder)
         self._link.spawn()
+        self._vigil.begin(time.monotonic())
         self._open()
-        for request in self._journal.resumptions():
+        for request_id in self._journal.request_ids():
+            self._journal.take_back(request_id)
+        # the latest first: whoever crashes an engine does so soon
+        self._trial.open(reversed(self._journal.request_ids()) if with_trial else ())
+        self._try_next()
+
+    def _try_next(self) -> None:
+        """Give the engine the next suspect alone; after the last one, everybody."""
+        while (request_id := self._trial.call_next()) is not None:
+            if self._take_up(request_id):
+                return
+        for request_id in self._journal.request_ids():
+            self._take_up(request_id)
+
+    def _hear_trial(self, accused: str, events: list[TokenEvent]) -> None:
+        """Whoever has said enough waits until all have been tried, so that a suspect is always alone."""
+        is_over = self._trial.hear(sum(event.finish_reason is None for event in events))
+        if accused not in self._journal:
+            self._try_next()
+        elif is_over:
+            self._link.send(Abort(self._journal.engine_id(accused)))
+            self._journal.take_back(accused)
+            self._try_next()
+
+    def _take_up(self, request_id: str) -> bool:
+        """Give the engine a request it does not know; False when nothing of it is left to do."""
+        request = self._journal.take_up(request_id)
+        if request is not None:
             self._link.send(Submit(request))
+        return request is not None
 
     def _retire(self, link: EngineLink) -> None:
         task = asyncio.get_running_loop().create_task(link.close(), name="engine end")

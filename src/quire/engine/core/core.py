@@ -4,20 +4,14 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Protocol
 
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
-from quire.base.messages import EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
+from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
+from quire.engine.core.attempt import Executor, execute_in_parts
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
-
-
-class Executor(Protocol):
-    """Runs plans. One plan in, one result out, in order."""
-
-    def execute(self, plan: StepPlan) -> StepResult: ...
 
 
 class EngineCore:
@@ -35,6 +29,12 @@ class EngineCore:
     def abort(self, request_id: str, index: int | None = None) -> None:
         self.scheduler.abort(request_id, index)
 
+    def pause(self, request_id: str) -> None:
+        self.scheduler.pause(request_id)
+
+    def resume(self, request_id: str) -> None:
+        self.scheduler.resume(request_id)
+
     def forget_prefixes(self) -> None:
         self.scheduler.kv.forget_prefixes()
 
@@ -51,19 +51,7 @@ class EngineCore:
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()
         started_s = time.monotonic()
-        try:
-            result = self._executor.execute(plan)
-        except Exception as error:  # whatever a step raises ends its requests, not the engine
-            logger.exception(
-                "step %d failed; its %d sequences end with an error", plan.step_id, len(plan.chunks)
-            )
-            self.scheduler.fail(
-                [chunk.sequence_id for chunk in plan.chunks],
-                f"the engine could not compute this step ({type(error).__name__})",
-            )
-            events = self.scheduler.take_events()
-        else:
-            events = self.scheduler.apply(plan, result)
+        events = self.scheduler.apply(plan, execute_in_parts(self._executor, plan))
         if self._logs_steps:
             _log_step(plan, time.monotonic() - started_s, self.scheduler.stats())
         if self._audit_steps:

@@ -26,7 +26,9 @@ from quire.base.wire import (
     Failed,
     ForgetPrefixes,
     Loading,
+    Pause,
     Ready,
+    Resume,
     Stop,
     Submit,
     Upward,
@@ -114,6 +116,10 @@ class EngineProcess:
                 core.submit(request)
             case Abort(request_id, index):
                 core.abort(request_id, index)
+            case Pause(request_id):
+                core.pause(request_id)
+            case Resume(request_id):
+                core.resume(request_id)
             case ForgetPrefixes():
                 core.forget_prefixes()
             case Stop():

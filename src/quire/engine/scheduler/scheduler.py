@@ -8,7 +8,7 @@ apply()  the only place where a sequence grows, forks or ends
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from quire.base.config import CacheConfig, SchedulerConfig
 from quire.base.errors import InvalidValue
@@ -49,6 +49,7 @@ class Scheduler:
         )
         self._waiting = POLICIES[config.policy]()
         self._running: dict[Sequence, None] = {}  # in order of admission
+        self._paused: dict[Sequence, None] = {}  # neither seat nor blocks until they are resumed
         self._by_id: dict[int, Sequence] = {}
         self._by_request: dict[str, list[Sequence]] = {}
         self._ended_ids: list[int] = []
@@ -97,11 +98,23 @@ class Scheduler:
             if index is None or index == sequence.sample_index:
                 self._end(sequence, "abort")
 
-    def fail(self, sequence_ids: Iterable[int], error: str) -> None:
-        """End these sequences with an error; what they wrote is not trusted."""
-        for sequence_id in sequence_ids:
-            if sequence := self._by_id.get(sequence_id):
-                self._end(sequence, "error", error=error)
+    def pause(self, request_id: str) -> None:
+        """Stop computing for a request until `resume`; it gives its seats and blocks to others."""
+        for sequence in self._by_request.get(request_id, ()):
+            if sequence in self._paused:
+                continue
+            if sequence in self._running:
+                self._unseat(sequence)
+            else:
+                self._waiting.remove(sequence)
+            self._paused[sequence] = None
+
+    def resume(self, request_id: str) -> None:
+        """Go on with a paused request. What is not paused is ignored."""
+        for sequence in self._by_request.get(request_id, ()):
+            if sequence in self._paused:
+                del self._paused[sequence]
+                self._waiting.put_back(sequence)
 
     @property
     def has_work(self) -> bool:
@@ -191,14 +204,17 @@ class Scheduler:
             self._num_hit_tokens += num_cached
 
     def _preempt(self, sequence: Sequence) -> None:
+        self._unseat(sequence)
+        sequence.num_preemptions += 1
+        self._num_preemptions += 1
+        self._waiting.put_back(sequence)
+
+    def _unseat(self, sequence: Sequence) -> None:
         """Take blocks and seat; the tokens stay and are computed again later."""
         del self._running[sequence]
         self.kv.release(sequence.table)
         sequence.num_computed = 0
         sequence.prompt_logprobs.clear()
-        sequence.num_preemptions += 1
-        self._num_preemptions += 1
-        self._waiting.put_back(sequence)
 
     # ---- apply ----
 
@@ -308,6 +324,8 @@ class Scheduler:
         """Release everything the sequence holds and say so, once."""
         if sequence in self._running:
             del self._running[sequence]
+        elif sequence in self._paused:
+            del self._paused[sequence]
         else:
             self._waiting.remove(sequence)
         self.kv.release(sequence.table, trusted=reason != "error")
@@ -367,7 +385,7 @@ class Scheduler:
 
     def audit(self) -> None:
         """Raise AssertionError unless sequences, queues and KV books agree. Cheap enough for every test step."""
-        waiting = list(self._waiting)
+        waiting = [*self._waiting, *self._paused]
         if {*self._running, *waiting} != set(self._by_id.values()) or self._running.keys() & set(waiting):
             raise AssertionError("a live sequence is in no queue, or in two")
         if any(sequence.table.block_ids or sequence.num_computed for sequence in waiting):

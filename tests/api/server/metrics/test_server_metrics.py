@@ -132,12 +132,12 @@ async def test_refused_requests_leave_none(http):
     assert value(await scrape(http), "request_params_n_count") == 0
 
 
-async def test_failed_and_abandoned_samples_are_counted_by_reason(http, engine):
+async def test_a_failed_sample_is_counted_and_leaves_the_others_alone(http, engine):
     engine.script = lambda _request, index: [5, -1] if index == 0 else [5] * 9
     await http.post("/v1/completions", json={"prompt": "x", "n": 3, "max_tokens": 9})
     families = await scrape(http)
     assert value(families, "request_success_total", finished_reason="error") == 1
-    assert value(families, "request_success_total", finished_reason="abort") == 2
+    assert value(families, "request_success_total", finished_reason="length") == 2
 
 
 async def test_the_cache_is_described(http):

@@ -66,6 +66,7 @@ class ServerMetrics(Collector):
         self.prompt_tokens = 0
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0
+        self.admission_rejections = 0
         self.successes = dict.fromkeys(("stop", "length", "abort", "error"), 0)
         self._values = (model_name, ENGINE)
         self._config = engine_config
@@ -124,6 +125,7 @@ class ServerMetrics(Collector):
                 self.prompt_tokens_cached,
             ),
             ("generation_tokens", "Tokens generated.", self.generation_tokens),
+            ("admission_rejections", "Requests refused because too many wait.", self.admission_rejections),
         ):
             counter = CounterMetricFamily(PREFIX + name, text, labels=_LABELS)
             counter.add_metric(self._values, value)

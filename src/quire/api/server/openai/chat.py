@@ -57,8 +57,10 @@ class ChatCall:
 
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
+    service.admit()  # before the body is read
     fields = await read_request(request, ChatRequest, CHAT_FIELDS)
     call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="chatcmpl"))
+    service.admit([call.prepared.request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():

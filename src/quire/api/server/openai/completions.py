@@ -66,8 +66,10 @@ class CompletionCall:
 
 async def completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
+    service.admit()  # before the body is read
     fields = await read_request(request, CompletionRequest, COMPLETION_FIELDS)
     call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="cmpl"))
+    service.admit([item.request for item in call.prepared])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():

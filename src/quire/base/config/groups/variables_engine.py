@@ -40,7 +40,7 @@ SETTINGS = (
                   "Seconds one step of the engine may take before its process is replaced, like one that died; 0 for "
                   "no limit. VLLM_ENGINE_ITERATION_TIMEOUT_S is its older name.",
                   environment=("VLLM_EXECUTE_MODEL_TIMEOUT_SECONDS", "VLLM_ENGINE_ITERATION_TIMEOUT_S"),
-                  is_for_server=True, default_text="no limit"),
+                  is_for_server=True, default_text="chosen from how long recent steps took, at least 5"),
     ROWS.variable("VLLM_CACHE_ROOT", kinds.path(), None, {},
                   "Folder of Quire's own caches; today the packed weights, in weights/.",
                   default_text="quire in XDG_CACHE_HOME"),

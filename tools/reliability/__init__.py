@@ -1,0 +1,1 @@
+"""`make reliability`: what happens to a real server under kills, hangs, overload and leaving callers, in figures."""

@@ -1,0 +1,207 @@
+"""Figures about load: many streams, more than the engine can take, callers who leave, and what stays in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import resource
+import statistics
+import time
+
+from tools.reliability.figure import Figure, percentile, spread
+from tools.reliability.server import Server, num_descriptors, num_threads, resident_bytes
+from tools.reliability.streams import Reply, ask, mixed_bodies
+
+KIB = 1024
+
+
+def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
+    """n streams at once from an engine of fixed speed: what the server adds to the time between tokens, and holds."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * n)), hard))
+    limits = ("--max-num-seqs", str(n), "--max-num-batched-tokens", str(8 * n), "--max-num-queued-reqs", "0")
+    body = {"prompt": [1, 2, 3], "max_tokens": num_tokens, "ignore_eos": True, "stream": True}
+    held_bytes = 0
+
+    async def run(server: Server) -> list[Reply]:
+        nonlocal held_bytes
+        before = resident_bytes(server.process.pid)
+        asking = [asyncio.create_task(ask(server.port, "/v1/completions", body)) for _ in range(n)]
+        await asyncio.sleep(num_tokens * pace_ms / 2000)
+        held_bytes = resident_bytes(server.process.pid) - before
+        return await asyncio.gather(*asking)
+
+    with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(pace_ms)) as server:
+        asyncio.run(ask(server.port, "/v1/completions", body))
+        replies = asyncio.run(run(server))
+    num_dropped = sum(not reply.is_whole for reply in replies)
+    gaps_s = [gap for reply in replies for gap in reply.gaps_s]
+    median_s, late_s = percentile(gaps_s, 0.5), percentile(gaps_s, 0.99)
+    text = (
+        f"{num_dropped} dropped; between tokens median {1000 * median_s:.0f} ms, p99 {1000 * late_s:.0f} ms; "
+        f"{held_bytes / n / KIB:.1f} KiB a stream (a step every {pace_ms} ms)"
+    )
+    met = num_dropped == 0 and late_s <= 2 * median_s and held_bytes / n <= 64 * KIB
+    return Figure(
+        "concurrent streams, fixed-speed engine", "0 dropped, p99 ≤ 2 × median, ≤ 64 KiB", n, text, met
+    )
+
+
+NUM_SEATS, STREAM_TOKENS, PACE_MS, QUEUED = 16, 50, 20, 1  # tokens are a mean: 25 to 75
+CAPACITY_HZ = NUM_SEATS / (STREAM_TOKENS * PACE_MS / 1000)
+
+
+async def _offer(port: int, rate_hz: float, seconds: float, chooser: random.Random) -> list[Reply]:
+    """Open loop: arrivals at random times, kept whatever became of those before. Times count from the schedule."""
+    body = {"prompt": [1, 2, 3], "ignore_eos": True, "stream": True}
+    asking = []
+    due_s = time.monotonic()
+    end_s = due_s + seconds
+
+    async def arrive(due_s: float) -> Reply:
+        num_tokens = chooser.randint(STREAM_TOKENS // 2, STREAM_TOKENS * 3 // 2)
+        reply = await ask(port, "/v1/completions", {**body, "max_tokens": num_tokens})
+        reply.sent_s = due_s
+        return reply
+
+    while (due_s := due_s + chooser.expovariate(rate_hz)) < end_s:
+        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
+        asking.append(asyncio.create_task(arrive(due_s)))
+    return await asyncio.gather(*asking)
+
+
+def _tokens(replies: list[Reply]) -> int:
+    """Events of whole streams: one token each at this pace."""
+    return sum(len(reply.event_s) for reply in replies if reply.is_whole)
+
+
+def overload(seconds: int, chooser: random.Random) -> Figure:
+    """The same engine at its capacity, then at four times that."""
+    limits = ("--max-num-seqs", str(NUM_SEATS), "--max-num-queued-reqs", str(QUEUED))
+    with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(PACE_MS)) as server:
+        asyncio.run(_offer(server.port, CAPACITY_HZ, 2, chooser))
+        at_capacity = asyncio.run(_offer(server.port, CAPACITY_HZ, seconds, chooser))
+        beyond = asyncio.run(_offer(server.port, 4 * CAPACITY_HZ, seconds, chooser))
+    accepted = [reply for reply in beyond if reply.is_whole]
+    refused = [reply for reply in beyond if reply.status in (503, 429)]
+    num_lost = len(beyond) - len(accepted) - len(refused)
+    num_mute = sum("retry-after" not in reply.headers for reply in refused)
+    refusal_s = [reply.first_s for reply in refused]
+    calm_s = percentile([reply.first_s for reply in at_capacity if reply.is_whole], 0.99)
+    loaded_s = percentile([reply.first_s for reply in accepted], 0.99)
+    goodput = _tokens(beyond) / (_tokens(at_capacity) or 1)
+    text = (
+        f"accepted p99 first token {1000 * loaded_s:.0f} ms, at capacity {1000 * calm_s:.0f} ms; goodput "
+        f"{100 * goodput:.0f} %; refused {len(refused)} of {len(beyond)}, p99 "
+        f"{1000 * percentile(refusal_s, 0.99):.1f} ms, {num_mute} without Retry-After; "
+        f"{num_lost} lost ({seconds} s each)"
+    )
+    met = (
+        loaded_s <= 1.5 * calm_s
+        and goodput >= 0.95
+        and percentile(refusal_s, 0.99) < 0.020
+        and not (num_mute or num_lost)
+    )
+    bar = "p99 ≤ 1.5 ×, goodput ≥ 95 %, refused < 20 ms"
+    return Figure("4 × capacity, open loop", bar, len(beyond), text, met)
+
+
+def disconnects(n: int, chooser: random.Random) -> Figure:
+    """n callers who hang up at any time; then the engine must be empty, and nothing may be left open."""
+
+    async def leave(port: int, path: str, body: dict, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            asking = asyncio.create_task(ask(port, path, body))
+            await asyncio.wait({asking}, timeout=chooser.random() ** 3)
+            asking.cancel()
+            await asyncio.gather(asking, return_exceptions=True)
+
+    async def storm(port: int) -> None:
+        gate = asyncio.Semaphore(200)
+        bodies = mixed_bodies(60, 400)
+        for _, body in bodies[::2]:
+            body["stream"] = False
+        await asyncio.gather(*(leave(port, *chooser.choice(bodies), gate) for _ in range(n)))
+
+    with Server("--max-num-seqs", "64") as server:
+        asyncio.run(ask(server.port, "/v1/completions", {"prompt": "x", "max_tokens": 3}))
+        pids = (server.process.pid, server.engine())
+        before = [(num_descriptors(pid), num_threads(pid)) for pid in pids]
+        asyncio.run(storm(server.port))
+        ended_s = time.monotonic()
+        while any(
+            server.metrics()[f"vllm:{name}"]
+            for name in ("kv_cache_usage_perc", "num_requests_running", "num_requests_waiting")
+        ):
+            if time.monotonic() - ended_s > 30:
+                break
+        empty_s = time.monotonic() - ended_s
+        time.sleep(1)
+        after = [(num_descriptors(pid), num_threads(pid)) for pid in pids]
+        is_same_engine = server.engine() == pids[1]
+    num_leaked = sum(
+        max(0, late - early)
+        for a, b in zip(before, after, strict=True)
+        for early, late in zip(a, b, strict=True)
+    )
+    text = f"KV empty after {1000 * empty_s:.0f} ms; {num_leaked} descriptors and threads more than before"
+    met = empty_s <= 0.1 and num_leaked == 0 and is_same_engine
+    return Figure("callers who hang up at any time", "KV 0 within 100 ms, nothing leaked", n, text, met)
+
+
+def memory(n: int, chooser: random.Random) -> Figure:
+    """n small requests of all kinds: what they leave in memory per 10,000, by the median of slopes."""
+    num_looks = 20
+
+    async def batch(port: int, first: int, count: int) -> None:
+        gate = asyncio.Semaphore(32)
+
+        async def one(number: int) -> None:
+            async with gate:
+                body = {
+                    "prompt": f"Number {number}",
+                    "max_tokens": 4,
+                    "temperature": 0.5,
+                    "stream": bool(number % 2),
+                }
+                match number % 5:
+                    case 1:
+                        body["n"] = 4
+                    case 2:
+                        body["temperature"] = -1
+                    case 3:
+                        body["max_tokens"] = 200
+                asking = asyncio.create_task(ask(port, "/v1/completions", body))
+                if number % 5 == 3:
+                    await asyncio.wait({asking}, timeout=chooser.random() * 0.2)
+                    asking.cancel()
+                await asyncio.gather(asking, return_exceptions=True)
+
+        await asyncio.gather(*(one(number) for number in range(first, first + count)))
+
+    share = max(1, n // num_looks)
+    with Server("--no-enable-prefix-caching") as server:
+        pids = (server.process.pid, server.engine())
+        asyncio.run(batch(server.port, 0, max(200, n // 5)))  # warm-up
+        points = []
+        for look in range(num_looks):
+            asyncio.run(batch(server.port, (look + 1) * n, share))
+            points.append(sum(map(resident_bytes, pids)) / KIB)
+    slopes = sorted(
+        (points[b] - points[a]) / (b - a) * 10_000 / share
+        for a in range(num_looks)
+        for b in range(a + 1, num_looks)
+    )
+    slope, upper = statistics.median(slopes), _upper_bound(slopes, num_looks)
+    held = spread([point / KIB for point in points], "MiB")
+    text = f"{slope:.0f} KiB per 10,000 requests, upper bound {upper:.0f}; held {held}"
+    return Figure(
+        "memory under plain, n=4, aborted and wrong requests", "≤ 64 KiB per 10,000", n, text, upper <= 64
+    )
+
+
+def _upper_bound(slopes: list[float], num_points: int) -> float:
+    """Of the 95 % interval of the median of slopes, by the normal approximation of Kendall's score."""
+    deviation = (num_points * (num_points - 1) * (2 * num_points + 5) / 18) ** 0.5
+    place = round((len(slopes) + 1.96 * deviation) / 2)
+    return slopes[min(len(slopes) - 1, place)]
