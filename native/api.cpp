@@ -78,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 4; }
+EXPORT int32_t quire_version() { return 5; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -139,5 +139,15 @@ EXPORT void quire_kv_write(const QuireKvWriteCall* call) {
         const int64_t at = call->slots[t] * call->bytes;
         memcpy(call->key_cache + at, call->key + t * call->key_stride_bytes, bytes);
         memcpy(call->value_cache + at, call->value + t * call->value_stride_bytes, bytes);
+    }
+}
+
+EXPORT void quire_keep_allowed(const QuireKeepAllowedCall* call) {
+    for (int64_t begin = 0; begin < call->size; begin += 32) {
+        const uint32_t word = call->words[begin / 32];
+        if (word == UINT32_MAX) continue;
+        const int64_t count = call->size - begin < 32 ? call->size - begin : 32;
+        float* logits = call->logits + begin;
+        for (int64_t i = 0; i < count; ++i) logits[i] = word >> i & 1 ? logits[i] : -__builtin_inff();
     }
 }

@@ -52,6 +52,17 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     stream: str = "ext://sys.stderr"
 
 
+class GrammarConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How replies are held to a grammar, unless the request says otherwise."""
+
+    backend: Literal["guidance", "xgrammar", "outlines"] = "guidance"
+    disable_any_whitespace: bool = False
+    disable_additional_properties: bool = False
+    enable_in_reasoning: bool = False
+    cache_bytes: int = 512 << 20  # of compiled grammars in the engine
+    compile_timeout_s: float = 5.0
+
+
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     """Everything the engine process needs to know."""
 
@@ -70,6 +81,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         "raw_logprobs"
     )
     tokenizer_folder: str = ""  # empty: the model's own folder
+    grammar: GrammarConfig = GrammarConfig()
     log: LogConfig = LogConfig()
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given

@@ -6,6 +6,7 @@ import msgspec
 
 from quire.base.messages.events import PositionLogprobs
 from quire.base.messages.sampling import SamplingParams
+from quire.base.messages.structured import Constraint
 
 
 class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -23,6 +24,7 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     sample_index: int = 0
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
+    constraint: Constraint | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

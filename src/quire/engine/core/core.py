@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
-from quire.base.messages import EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
+from quire.base.messages import Constraint, EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
+from quire.engine.core.waiting_room import WaitingRoom
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -19,6 +21,10 @@ class Executor(Protocol):
 
     def execute(self, plan: StepPlan) -> StepResult: ...
 
+    def prepare(self, constraint: Constraint) -> Future[Any]:
+        """Done when sequences with this constraint may start; holds up no step meanwhile."""
+        ...
+
 
 class EngineCore:
     """Drives one executor. `audit_steps` checks every book after every step; tests turn it on."""
@@ -26,27 +32,33 @@ class EngineCore:
     def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
         self._executor = executor
+        self._waiting_room = WaitingRoom(executor.prepare, self.scheduler)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
     def submit(self, request: EngineRequest) -> None:
-        self.scheduler.add(request)
+        if request.constraint is None:
+            self.scheduler.add(request)
+        else:
+            self._waiting_room.add(request)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        self.scheduler.abort(request_id, index)
+        if not self._waiting_room.abort(request_id, index):
+            self.scheduler.abort(request_id, index)
 
     def forget_prefixes(self) -> None:
         self.scheduler.kv.forget_prefixes()
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work
+        return self.scheduler.has_work or len(self._waiting_room) > 0
 
     def stats(self) -> EngineStats:
         return self.scheduler.stats()
 
     def step(self) -> list[TokenEvent]:
         """Run one step, if there is anything to run; returns the news since the last call."""
+        self._waiting_room.let_in(wait_for_one=not self.scheduler.has_work)
         plan = self.scheduler.plan()
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()

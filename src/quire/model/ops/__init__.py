@@ -2,6 +2,7 @@
 
 from quire.model.ops.activation import activation
 from quire.model.ops.attention_batch import AttentionBatch
+from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -17,6 +18,7 @@ __all__ = [
     "AttentionBatch",
     "activation",
     "explain",
+    "keep_allowed",
     "kv_write",
     "layer_norm",
     "linear",

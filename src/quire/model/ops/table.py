@@ -6,6 +6,7 @@ from typing import Any
 
 from quire.model.ops.activation import activation
 from quire.model.ops.contract import Choice, Op
+from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -27,6 +28,7 @@ OPS: dict[str, Op[..., Any]] = {
         soft_cap,
         kv_write,
         paged_attention,
+        keep_allowed,
     )
 }
 

@@ -11,6 +11,7 @@ from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 from quire.model.layers import CausalLM, LayerKV
+from quire.worker.grammar import GrammarStore
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
 from quire.worker.sampling import Sampler, SampleRequest
@@ -21,11 +22,13 @@ PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at
 class ModelRunner:
     """Holds what outlives a step: the model, the caches and the sampler's sequences."""
 
-    def __init__(self, config: EngineConfig, model: CausalLM, caches: list[LayerKV]) -> None:
+    def __init__(
+        self, config: EngineConfig, model: CausalLM, caches: list[LayerKV], grammars: GrammarStore
+    ) -> None:
         self._model = model
         self._caches = caches
         self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs)
+        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:

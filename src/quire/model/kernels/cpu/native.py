@@ -16,7 +16,7 @@ import torch
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 4  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 5  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 
 _SIGNATURES: dict[str, list[Any]] = {
@@ -28,7 +28,7 @@ _SIGNATURES: dict[str, list[Any]] = {
         f"quire_{op}": [c_void_p]
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows"),
-            *("rms_norm", "rope", "activation", "attention", "kv_write"),
+            *("rms_norm", "rope", "activation", "attention", "kv_write", "keep_allowed"),
         )
     },
 }
