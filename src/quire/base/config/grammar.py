@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from quire.base.config.asked import Asked
 from quire.base.config.resolved import Decision, GrammarConfig
 from quire.base.errors import ConfigError
@@ -13,7 +15,7 @@ MIB = 1 << 20
 def choose_grammar(asked: Asked) -> tuple[GrammarConfig, list[Decision]]:
     """Raises ConfigError for a library Quire does not work with and for fields of the wrong type."""
     given = asked[SETTING] or {}
-    backend = given.get("backend") or "auto"
+    backend: Any = given.get("backend") or "auto"
     decisions = []
     if backend == "auto":
         backend, reason = "guidance", "it compiles in milliseconds and bounds the work of every step"
@@ -22,13 +24,14 @@ def choose_grammar(asked: Asked) -> tuple[GrammarConfig, list[Decision]]:
         )
     if backend not in ("guidance", "xgrammar", "outlines"):
         raise ConfigError(
-            f"--structured-outputs-config.backend {str(backend)[:60]!r} is not supported; give auto, guidance, xgrammar "
-            "or outlines",
+            f"--structured-outputs-config.backend {str(backend)[:60]!r} is not supported; give auto, guidance, "
+            "xgrammar or outlines",
             setting=SETTING,
         )
     if given.get("reasoning_parser_plugin"):
         raise ConfigError(
-            "--structured-outputs-config.reasoning_parser_plugin is refused: Quire has no reasoning parser plugins yet",
+            "--structured-outputs-config.reasoning_parser_plugin is refused: Quire has no reasoning parser "
+            "plugins yet",
             setting=SETTING,
         )
     switches = {

@@ -134,7 +134,7 @@ class GrammarChecker:
             # A group of its own, as the engine's: Ctrl-C reaches this process alone. It ends when its stdin does.
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "quire.worker.grammar.checker", json.dumps(start)],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 process_group=0,
             )
         self._finalizer = weakref.finalize(self, _end, self._process, self._control)

@@ -1,9 +1,9 @@
 """The grammar checker: a small process that tries every new grammar first, where a crash or a hang harms nobody.
 
 It holds the vocabulary and forks for each grammar. The child compiles it, asks for its first mask, answers with a
-Verdict and ends. A signal that nothing in it catches ends it sooner, when its time is over. The parent sends a connection for each
-grammar; over it go the grammar's bytes and the end of that stream, then the verdict's bytes. A child that dies leaves
-its answer empty.
+Verdict and ends. A signal that nothing in it catches ends it sooner, when its time is over. The parent sends a
+connection for each grammar; over it go the grammar's bytes and the end of that stream, then the verdict's bytes. A
+child that dies leaves its answer empty.
 """
 
 from __future__ import annotations

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from typing import Any, cast
 
 import llguidance
 from llguidance.gbnf_to_lark import any_to_lark
@@ -15,7 +16,8 @@ from quire.worker.grammar.vocabulary import Vocabulary
 # An automaton's state takes 1 to 2 kB. The library's other bounds end a step after some 20 ms at worst.
 LIMITS = llguidance.LLParserLimits(max_lexer_states=25_000, verbose_errors=False)
 MAX_IDLE = 8
-WHITESPACE = r"[ \t]{1,2}|\r?\n[ \t]{0,40}"  # enough for any indentation; without a bound small models write nothing else
+# Between the parts of JSON: enough for any indentation. Without a bound small models write nothing else.
+WHITESPACE = r"[ \t]{1,2}|\r?\n[ \t]{0,40}"
 
 
 def compiler(vocabulary: Vocabulary) -> Compile:
@@ -25,7 +27,7 @@ def compiler(vocabulary: Vocabulary) -> Compile:
     return compile_grammar
 
 
-def json_options(grammar: Grammar) -> llguidance.JsonCompileOptions:
+def json_options(grammar: Grammar) -> dict[str, Any]:
     if not grammar.any_whitespace:
         return {"whitespace_flexible": False}
     return {"whitespace_pattern": grammar.whitespace_pattern or WHITESPACE}
@@ -34,7 +36,9 @@ def json_options(grammar: Grammar) -> llguidance.JsonCompileOptions:
 def to_library(grammar: Grammar, vocabulary: Vocabulary) -> str:
     """The grammar in the library's own form."""
     if grammar.kind == "json_schema":
-        return llguidance.LLMatcher.grammar_from_json_schema(grammar.text, overrides=json_options(grammar))
+        return llguidance.LLMatcher.grammar_from_json_schema(
+            grammar.text, overrides=cast(Any, json_options(grammar))
+        )
     if grammar.kind == "regex":
         return llguidance.LLMatcher.grammar_from_regex(grammar.text)
     if grammar.kind == "choice":

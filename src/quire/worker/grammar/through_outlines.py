@@ -30,7 +30,7 @@ def compiler(vocabulary: Vocabulary) -> Compile:
             return OutlinesGrammar(outlines_core.Index(_regex(grammar), library), vocabulary.end_ids)
         except GrammarRefused:
             raise
-        except Exception as error:  # the library raises ValueError and others
+        except Exception as error:  # noqa: BLE001 - the library raises ValueError and others
             raise GrammarRefused(str(error)) from None
 
     return compile_grammar

@@ -14,8 +14,12 @@ from quire.worker.grammar.vocabulary import Vocabulary
 
 
 def compiler(vocabulary: Vocabulary) -> Compile:
+    special_ids = set(vocabulary.special_ids.values())
     info = xgrammar.TokenizerInfo(
-        vocabulary.spelling,
+        [
+            b"" if token_id in special_ids else spelling
+            for token_id, spelling in enumerate(vocabulary.spelling)
+        ],
         vocab_type=xgrammar.VocabType.RAW,
         vocab_size=vocabulary.size,
         stop_token_ids=vocabulary.end_ids,
@@ -25,7 +29,7 @@ def compiler(vocabulary: Vocabulary) -> Compile:
     def compile_grammar(grammar: Grammar) -> XGrammar:
         try:
             return XGrammar(_compile(library, grammar))
-        except Exception as error:  # the library raises RuntimeError and others
+        except Exception as error:  # noqa: BLE001 - the library raises RuntimeError and others
             raise GrammarRefused(str(error)) from None
 
     return compile_grammar

@@ -45,7 +45,7 @@ class Row:
 
     @property
     def keeps_best(self) -> bool:
-        """Whether all that a greedy row has to heed is a grammar, and that allows its best token: no mask is needed."""
+        """Whether a greedy row has nothing to heed but a grammar that allows its best token: no mask is needed."""
         (step,) = self.steps if len(self.steps) == 1 else (None,)
         is_bare = self.state.is_greedy and self.state.num_logprobs is None
         return is_bare and isinstance(step, GrammarMask) and step.allows(self.best)

@@ -213,7 +213,7 @@ def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
         if not math.isfinite(maximum):
             raise InvalidValue(
                 f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
-                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias and repetition_penalty"
+                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty"
             )
     return changed_rV
 

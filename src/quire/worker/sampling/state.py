@@ -40,9 +40,9 @@ class SequenceState:
     def due_steps(self) -> list[Step]:
         """The steps that change this sequence's logits now."""
         due = [step for step in self._steps if step.is_due(self._output_ids)]
-        if self._grammar is not None and any(isinstance(step, MinTokens) for step in due):
-            if self._grammar.must_end:  # no reply can be both longer and what it must be
-                return [step for step in due if not isinstance(step, MinTokens)]
+        asks_for_more = self._grammar is not None and any(isinstance(step, MinTokens) for step in due)
+        if asks_for_more and self._grammar is not None and self._grammar.must_end:
+            return [step for step in due if not isinstance(step, MinTokens)]  # no reply can be both
         return due
 
     @property

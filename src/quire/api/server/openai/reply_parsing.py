@@ -77,10 +77,8 @@ def choose_reading(
             "start it with --reasoning-parser",
             field="include_reasoning",
         )
-    tool_format, reasoning_parser = (
-        TOOL_FORMATS.get(config.tool_call_parser if tools else ""),
-        config.reasoning_parser,
-    )
+    tool_format = TOOL_FORMATS.get(config.tool_call_parser if tools else "")
+    reasoning_parser = config.reasoning_parser
     grammar, max_calls = None, None if fields.parallel_tool_calls else 1
     if forced:
         tool_format = forced_format(tool_format)
