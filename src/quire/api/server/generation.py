@@ -12,7 +12,8 @@ from typing import TypeAlias
 from quire.api.server.errors import SequenceFailed, Unavailable
 from quire.api.server.metrics import RequestMeter
 from quire.api.server.service import DRAINING_RETRY_S, Service
-from quire.base.errors import EngineDead
+from quire.base.constraints import CANNOT_FOLLOW
+from quire.base.errors import EngineDead, InvalidValue
 from quire.base.messages import EngineRequest
 from quire.text.session import RequestOutput, Session
 
@@ -59,11 +60,19 @@ async def _one(service: Service, session: Session, item: Prepared, number: int =
         ) as outputs:
             async for output in outputs:
                 meter.saw(output)
-                if any(sample.finish_reason == "error" for sample in output.outputs):
-                    raise SequenceFailed(item.request.request_id)
+                for sample in output.outputs:
+                    if sample.finish_reason == "error":
+                        raise _failure(item, sample.error or "")
                 yield number, output
     finally:
         meter.close()
+
+
+def _failure(item: Prepared, error: str) -> Exception:
+    """Ours, unless the caller's grammar became more than can be followed."""
+    if error.startswith(CANNOT_FOLLOW):
+        return InvalidValue(f"structured_outputs: {error}", field="structured_outputs")
+    return SequenceFailed(item.request.request_id)
 
 
 async def _many(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from quire.base.config.asked import Asked
-from quire.base.config.resolved import Decision, GrammarConfig
+from quire.base.config.resolved import Decision
+from quire.base.constraints import GrammarConfig
 from quire.base.errors import ConfigError
 
 SETTING = "structured_outputs_config"

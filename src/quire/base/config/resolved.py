@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from quire.base.config.card import ModelCard
+from quire.base.constraints import GrammarConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPE_BYTES: dict[str, int] = {"float32": 4, "bfloat16": 2, "float16": 2}
@@ -50,17 +51,6 @@ class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
     level: str = "INFO"
     prefix: str = ""
     stream: str = "ext://sys.stderr"
-
-
-class GrammarConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """How replies are held to a grammar, unless the request says otherwise."""
-
-    backend: Literal["guidance", "xgrammar", "outlines"] = "guidance"
-    disable_any_whitespace: bool = False
-    disable_additional_properties: bool = False
-    enable_in_reasoning: bool = False
-    cache_bytes: int = 512 << 20  # of compiled grammars in the engine
-    compile_timeout_s: float = 5.0
 
 
 class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):

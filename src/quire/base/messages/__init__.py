@@ -10,25 +10,13 @@ from quire.base.messages.events import (
 from quire.base.messages.request import EngineRequest
 from quire.base.messages.sampling import GENERATION_CONFIG_FIELDS, OutputKind, SamplingParams
 from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
-from quire.base.messages.structured import (
-    Constraint,
-    Grammar,
-    GrammarBackend,
-    GrammarKind,
-    StructuredOutputsParams,
-    Verdict,
-)
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
     "Chunk",
-    "Constraint",
     "EngineRequest",
     "EngineStats",
     "FinishReason",
-    "Grammar",
-    "GrammarBackend",
-    "GrammarKind",
     "OutputKind",
     "PositionLogprobs",
     "RequestTimes",
@@ -37,7 +25,5 @@ __all__ = [
     "SequenceStart",
     "StepPlan",
     "StepResult",
-    "StructuredOutputsParams",
     "TokenEvent",
-    "Verdict",
 ]

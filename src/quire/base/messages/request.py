@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.messages.sampling import SamplingParams
-from quire.base.messages.structured import Constraint
 
 
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -11,8 +11,8 @@ from enum import Enum
 
 import msgspec
 
+from quire.base.constraints import StructuredOutputsParams
 from quire.base.errors import InvalidValue
-from quire.base.messages.structured import StructuredOutputsParams
 
 MAX_SEED = 2**63 - 1
 MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logits

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.messages.events import PositionLogprobs
 from quire.base.messages.sampling import SamplingParams
-from quire.base.messages.structured import Constraint
 
 
 class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

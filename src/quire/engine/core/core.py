@@ -8,8 +8,9 @@ from concurrent.futures import Future
 from typing import Any, Protocol
 
 from quire.base.config import EngineConfig
+from quire.base.constraints import Constraint
 from quire.base.dotted import load_dotted
-from quire.base.messages import Constraint, EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
+from quire.base.messages import EngineRequest, EngineStats, StepPlan, StepResult, TokenEvent
 from quire.engine.core.waiting_room import WaitingRoom
 from quire.engine.scheduler import Scheduler
 
@@ -22,7 +23,7 @@ class Executor(Protocol):
     def execute(self, plan: StepPlan) -> StepResult: ...
 
     def prepare(self, constraint: Constraint) -> Future[Any]:
-        """Done when sequences with this constraint may start; holds up no step meanwhile."""
+        """Begins to compile; done when sequences with this constraint may start. Holds up no step meanwhile."""
         ...
 
 
@@ -32,7 +33,7 @@ class EngineCore:
     def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
         self._executor = executor
-        self._waiting_room = WaitingRoom(executor.prepare, self.scheduler)
+        self._waiting_room = WaitingRoom(executor, self.scheduler)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
 from concurrent.futures import Future, wait
-from typing import Any
+from typing import Any, Protocol
 
-from quire.base.messages import Constraint, EngineRequest
+from quire.base.constraints import Constraint
+from quire.base.messages import EngineRequest
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
 PATIENCE_S = 0.005  # at most this long nothing is heard from outside while there is nothing to compute
 
 
-class WaitingRoom:
-    """`prepare` begins to compile, and says when it is done."""
+class Compiler(Protocol):
+    def prepare(self, constraint: Constraint) -> Future[Any]:
+        """Begins to compile; done when sequences with this constraint may start."""
+        ...
 
-    def __init__(self, prepare: Callable[[Constraint], Future[Any]], scheduler: Scheduler) -> None:
-        self._prepare = prepare
+
+class WaitingRoom:
+    def __init__(self, compiler: Compiler, scheduler: Scheduler) -> None:
+        self._compiler = compiler
         self._scheduler = scheduler
         self._waiting: dict[str, tuple[EngineRequest, Future[Any]]] = {}
         self._aborted: list[tuple[str, int | None]] = []
@@ -28,7 +32,7 @@ class WaitingRoom:
 
     def add(self, request: EngineRequest) -> None:
         assert request.constraint is not None
-        self._waiting[request.request_id] = (request, self._prepare(request.constraint))
+        self._waiting[request.request_id] = (request, self._compiler.prepare(request.constraint))
 
     def abort(self, request_id: str, index: int | None) -> bool:
         """Whether the request is here: it, or the sample, then ends as soon as it is let in."""

@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from quire.base.config import GrammarConfig
+from quire.base.constraints import Grammar, GrammarConfig, GrammarKind, StructuredOutputsParams
 from quire.base.errors import InvalidValue
-from quire.base.messages import Grammar, GrammarKind, StructuredOutputsParams
 
 FIELD = "structured_outputs"
 MAX_CHARS = 1_000_000  # of a grammar's text

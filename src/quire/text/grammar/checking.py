@@ -17,8 +17,8 @@ from collections import OrderedDict
 import msgspec
 
 from quire.base.config import EngineConfig
+from quire.base.constraints import Grammar, Verdict
 from quire.base.errors import EngineFault, InvalidValue
-from quire.base.messages import Grammar, Verdict
 
 logger = logging.getLogger(__name__)
 GRACE_S = 3.0  # beyond the time a grammar may take: its process may have to wait for its turn

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from importlib.util import find_spec
 
+from quire.base.constraints import GrammarBackend
 from quire.base.errors import ConfigError
-from quire.base.messages import GrammarBackend
 
 _PACKAGES: dict[GrammarBackend, str] = {
     "guidance": "llguidance",

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.errors import Unsupported
-from quire.base.messages import Constraint
-from quire.text.parsers import HARMONY, ReasoningFormat
+from quire.text.parsers import REASONING_FORMATS, ReasoningFormat
 from quire.text.tokenizer import Tokenizer
 
 
@@ -14,7 +14,7 @@ def after_reasoning(
     constraint: Constraint, reasoning: ReasoningFormat, tokenizer: Tokenizer, prompt: str
 ) -> Constraint:
     """The constraint, from the end of the reasoning that follows `prompt` on. As `ReplyParser` reads it."""
-    if reasoning.name in HARMONY:
+    if reasoning is REASONING_FORMATS["openai_gptoss"]:
         raise Unsupported(
             "structured_outputs is not supported for this model: its replies are channels, not one text",
             field="structured_outputs",

@@ -2,22 +2,20 @@
 
 from quire.text.parsers.choice import find_parsers, reasoning_format, tool_format
 from quire.text.parsers.events import CallArguments, CallBegin, Content, Event, Reasoning
-from quire.text.parsers.formats import JsonCall, NamedCall, ReasoningFormat, ToolFormat
+from quire.text.parsers.formats import ReasoningFormat, ToolFormat
 from quire.text.parsers.reasoning_table import REASONING_FORMATS
 from quire.text.parsers.reference import parsers_page
-from quire.text.parsers.reply import HARMONY, ReplyParser, kept_markers
-from quire.text.parsers.tool_table import TOOL_FORMATS
+from quire.text.parsers.reply import ReplyParser, kept_markers
+from quire.text.parsers.tool_table import GENERIC_CALLS, TOOL_FORMATS
 
 __all__ = [
-    "HARMONY",
+    "GENERIC_CALLS",
     "REASONING_FORMATS",
     "TOOL_FORMATS",
     "CallArguments",
     "CallBegin",
     "Content",
     "Event",
-    "JsonCall",
-    "NamedCall",
     "Reasoning",
     "ReasoningFormat",
     "ReplyParser",

@@ -10,8 +10,9 @@ from typing import Any, Protocol
 import msgspec
 
 from quire.base.config import EngineConfig
+from quire.base.constraints import Constraint, Grammar
 from quire.base.errors import EngineFault, InvalidValue, Unsupported
-from quire.base.messages import Constraint, EngineRequest, Grammar, SamplingParams, TokenEvent
+from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
 from quire.text.grammar import GrammarChecker, after_reasoning, ask_grammar
 from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts

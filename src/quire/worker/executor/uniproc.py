@@ -11,7 +11,8 @@ from typing import Any
 import torch
 
 from quire.base.config import EngineConfig
-from quire.base.messages import Constraint, StepPlan, StepResult
+from quire.base.constraints import Constraint
+from quire.base.messages import StepPlan, StepResult
 from quire.model.kernels import configure
 from quire.model.loading import load_model
 from quire.model.ops import explain

@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from quire.base.messages import Grammar, GrammarBackend
+from quire.base.constraints import Grammar, GrammarBackend
 from quire.worker.grammar.vocabulary import Vocabulary
 
 Words = NDArray[np.int32]
@@ -39,12 +39,13 @@ class Matcher(Protocol):
 
 
 class CompiledGrammar(Protocol):
-    def matcher(self) -> Matcher:
-        """One at the grammar's start."""
+    @property
+    def is_spent(self) -> bool:
+        """Whether it should be compiled anew for further sequences."""
         ...
 
-    def give_back(self, matcher: Matcher) -> None:
-        """The sequence is over: what its matcher has learnt of the grammar may serve the next one."""
+    def matcher(self) -> Matcher:
+        """One at the grammar's start."""
         ...
 
 

@@ -18,11 +18,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from quire.base.messages import Grammar, GrammarBackend, Verdict
-from quire.worker.grammar.backend import Compile, GrammarRefused, open_backend
+from quire.base.constraints import Grammar, GrammarBackend, Verdict
+from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words, open_backend
 from quire.worker.grammar.vocabulary import Vocabulary
 
 MAX_CHILDREN = 32
+WALK_TOKENS = 64
+STRIDE = 7919  # from token to token of the walk
 NICENESS = 5  # below the engine
 MAX_BYTES = 2 << 30  # of memory, on top of what the process has before it compiles
 RECEIVE_BYTES = 1 << 16
@@ -89,11 +91,22 @@ class Checker:
             matcher = self._compilers[grammar.backend](grammar).matcher()
             words = np.zeros(self._vocabulary.num_words, dtype=np.int32)
             matcher.fill(words)
+            if not words.any():
+                return Verdict(error="nothing that this model can write satisfies it")
+            self._walk(matcher, words)
         except GrammarRefused as refusal:
             return Verdict(error=str(refusal) or "it cannot be compiled")
-        if not words.any():
-            return Verdict(error="nothing that this model can write satisfies it")
         return Verdict(num_bytes=max(0, _used_bytes() - before_bytes))
+
+    def _walk(self, matcher: Matcher, words: Words) -> None:
+        """Some way into the grammar, for what only becomes too much there. Raises GrammarRefused."""
+        ends = self._vocabulary.end_ids
+        for step in range(WALK_TOKENS):
+            allowed = np.flatnonzero(np.unpackbits(words.view(np.uint8), bitorder="little"))
+            others = allowed[~np.isin(allowed, ends)]
+            if not len(others) or not matcher.accept(int(others[step * STRIDE % len(others)])):
+                return
+            matcher.fill(words)
 
 
 def _read(connection: socket.socket) -> bytes:

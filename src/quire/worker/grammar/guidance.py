@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any, cast
 
 import llguidance
 from llguidance.gbnf_to_lark import any_to_lark
 
-from quire.base.messages import Grammar
+from quire.base.constraints import Grammar
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words
 from quire.worker.grammar.tags import structural_lark
 from quire.worker.grammar.vocabulary import Vocabulary
 
 # An automaton's state takes 1 to 2 kB. The library's other bounds end a step after some 20 ms at worst.
 LIMITS = llguidance.LLParserLimits(max_lexer_states=25_000, verbose_errors=False)
-MAX_IDLE = 8
+MAX_USES = 1000  # sequences; then a grammar is compiled anew
 # Between the parts of JSON: enough for any indentation. Without a bound small models write nothing else.
 WHITESPACE = r"[ \t]{1,2}|\r?\n[ \t]{0,40}"
 
@@ -54,37 +55,46 @@ def to_library(grammar: Grammar, vocabulary: Vocabulary) -> str:
 
 
 class GuidanceGrammar:
-    """Holds a matcher at the start to copy, and those of sequences that are over.
+    """Matchers are copies of the one at the start, and share the automaton that each of them works out as it goes.
 
-    A matcher works out the automaton it needs as it goes, so one that has been used is faster than a copy.
+    So the second reply is faster than the first; and what all of them learn counts towards the limits of each.
     """
 
     def __init__(self, vocabulary: Vocabulary, text: str) -> None:
         self._start = llguidance.LLMatcher(vocabulary.library, text, log_level=0, limits=LIMITS)
         if self._start.is_error():
             raise GrammarRefused(self._start.get_error())
-        self._idle: list[GuidanceMatcher] = []
+        self._num_uses = 0
+        self._has_failed = False
+
+    @property
+    def is_spent(self) -> bool:
+        return self._has_failed or self._num_uses >= MAX_USES
 
     def matcher(self) -> Matcher:
-        return self._idle.pop() if self._idle else GuidanceMatcher(self._start.deep_copy())
+        self._num_uses += 1
+        return GuidanceMatcher(self._start.deep_copy(), self._note_failure)
 
-    def give_back(self, matcher: Matcher) -> None:
-        assert isinstance(matcher, GuidanceMatcher)
-        if len(self._idle) < MAX_IDLE and matcher.library.reset():
-            self._idle.append(matcher)
+    def _note_failure(self) -> None:
+        self._has_failed = True
 
 
 class GuidanceMatcher:
-    def __init__(self, library: llguidance.LLMatcher) -> None:
-        self.library = library
+    def __init__(self, library: llguidance.LLMatcher, note_failure: Callable[[], None]) -> None:
+        self._library = library
+        self._note_failure = note_failure
 
     def fill(self, words: Words) -> None:
-        self.library.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
-        if self.library.is_error():
-            raise GrammarRefused(self.library.get_error())
+        self._library.unsafe_compute_mask_ptr(words.ctypes.data, words.nbytes)
+        if self._library.is_error():
+            self._note_failure()
+            raise GrammarRefused(self._library.get_error().removesuffix("<non-verbose/>").strip())
 
     def allows(self, token_id: int) -> bool:
-        return self.library.validate_tokens([token_id]) == 1
+        return self._library.validate_tokens([token_id]) == 1
 
     def accept(self, token_id: int) -> bool:
-        return self.library.consume_token(token_id)
+        is_taken = self._library.consume_token(token_id)
+        if not is_taken:
+            self._note_failure()
+        return is_taken

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from enum import Enum, auto
 
 import numpy as np
 
+from quire.base.constraints import CANNOT_FOLLOW, Constraint
 from quire.base.errors import EngineFault
-from quire.base.messages import Constraint
 from quire.worker.grammar.backend import CompiledGrammar, GrammarRefused, Words
 from quire.worker.grammar.vocabulary import Vocabulary
 
@@ -15,13 +16,14 @@ from quire.worker.grammar.vocabulary import Vocabulary
 class _Phase(Enum):
     START = auto()  # the next token decides whether the reply begins with reasoning
     REASONING = auto()
+    GAP = auto()  # after reasoning: one token of line ends may come before the answer, as models learnt it
     ANSWER = auto()
 
 
 class GrammarProgress:
     """Grows by `accept`. Rebuilt from the outputs so far, it stands where the one before it stood.
 
-    `mask` is asked for where `constrains_next`; `close` when the sequence is over.
+    `mask` is asked for where `constrains_next`.
     """
 
     def __init__(
@@ -32,7 +34,6 @@ class GrammarProgress:
         output_ids: list[int],
     ) -> None:
         self._constraint = constraint
-        self._compiled = compiled
         self._matcher = compiled.matcher()
         self._vocabulary = vocabulary
         self._ends = [end.encode() for end in constraint.reasoning_ends]
@@ -60,21 +61,20 @@ class GrammarProgress:
             try:
                 self._matcher.fill(self._words)
             except GrammarRefused as error:
-                raise EngineFault(f"the grammar cannot be followed any further: {error}") from None
+                raise EngineFault(f"{CANNOT_FOLLOW}: {error}") from None
             self._is_filled = True
             self._let_end()
-            if self._phase is _Phase.START:
-                for token_id in self._constraint.reasoning_begin_ids:
-                    self._set(token_id)
+            for token_id in self._also_allowed():
+                self._set(token_id)
         return self._words
 
     def allows(self, token_id: int) -> bool:
         """Whether `mask` has this token, without making the mask."""
-        if self._is_filled or self._failure or token_id in self._vocabulary.end_ids:
+        if self._failure:
+            return False
+        if self._is_filled or token_id in self._vocabulary.end_ids:
             return self._is_set(token_id)
-        if self._phase is _Phase.START and token_id in self._constraint.reasoning_begin_ids:
-            return True
-        return self._matcher.allows(token_id)
+        return token_id in self._also_allowed() or self._matcher.allows(token_id)
 
     @property
     def must_end(self) -> bool:
@@ -91,24 +91,28 @@ class GrammarProgress:
         self._is_filled = False
         if self._phase is _Phase.REASONING:
             self._read_reasoning(token_id)
-        elif self._phase is _Phase.START and token_id in self._constraint.reasoning_begin_ids:
-            self._phase = _Phase.REASONING
+        elif token_id in self._also_allowed():
+            self._phase = _Phase.REASONING if self._phase is _Phase.START else _Phase.ANSWER
         else:
             self._phase = _Phase.ANSWER
-            if not self._matcher.accept(token_id):
-                self._failure = f"token {token_id} was chosen against the grammar"
-
-    def close(self) -> None:
-        """Nothing more will be asked."""
-        self._compiled.give_back(self._matcher)
+            if not self._failure and not self._matcher.accept(token_id):
+                self._failure = (
+                    f"{CANNOT_FOLLOW}: token {token_id} is not allowed by it, or it is too complex"
+                )
 
     def _read_reasoning(self, token_id: int) -> None:
         longest = max(map(len, self._ends), default=0)
         self._tail += self._vocabulary.bytes_of(token_id)
         if any(end in self._tail for end in self._ends):
-            self._phase, self._tail = _Phase.ANSWER, b""
+            self._phase, self._tail = _Phase.GAP, b""
         else:
             self._tail = self._tail[-longest:]
+
+    def _also_allowed(self) -> Collection[int]:
+        """Tokens that may come next beside those of the grammar, and are no part of it."""
+        if self._phase is _Phase.START:
+            return self._constraint.reasoning_begin_ids
+        return self._vocabulary.line_end_ids if self._phase is _Phase.GAP else ()
 
     def _let_end(self) -> None:
         """A library may know one end of a reply; where it allows that, all are."""

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from functools import cached_property
 
-from quire.base.messages import Constraint, Grammar, GrammarBackend
+from quire.base.constraints import Constraint, Grammar, GrammarBackend
 from quire.worker.grammar.backend import Compile, CompiledGrammar, open_backend
 from quire.worker.grammar.progress import GrammarProgress
 from quire.worker.grammar.vocabulary import Vocabulary
@@ -44,7 +44,11 @@ class GrammarStore:
         grammar = constraint.grammar
         if grammar in self._compiled:
             self._compiled.move_to_end(grammar)
-            return self._compiled[grammar][0]
+            known, num_bytes = self._compiled[grammar]
+            if not _is_spent(known):
+                return known
+            del self._compiled[grammar]
+            self._held_bytes -= num_bytes
         num_bytes = max(constraint.num_bytes, COMPILED_BYTES) + len(grammar.text)
         future = self._thread.submit(self._compile, grammar)
         self._compiled[grammar] = (future, num_bytes)
@@ -63,3 +67,7 @@ class GrammarStore:
         if grammar.backend not in self._compilers:
             self._compilers[grammar.backend] = open_backend(grammar.backend, self._vocabulary)
         return self._compilers[grammar.backend](grammar)
+
+
+def _is_spent(future: Future[CompiledGrammar]) -> bool:
+    return future.done() and future.exception() is None and future.result().is_spent

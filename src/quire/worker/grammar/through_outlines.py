@@ -9,7 +9,7 @@ from typing import Any
 import outlines_core
 from outlines_core.json_schema import build_regex_from_schema
 
-from quire.base.messages import Grammar
+from quire.base.constraints import Grammar
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words
 from quire.worker.grammar.vocabulary import Vocabulary
 
@@ -48,15 +48,14 @@ def _regex(grammar: Grammar) -> str:
 
 
 class OutlinesGrammar:
+    is_spent = False
+
     def __init__(self, index: Any, end_ids: list[int]) -> None:
         self._index = index
         self._end_ids = frozenset(end_ids)
 
     def matcher(self) -> Matcher:
         return OutlinesMatcher(outlines_core.Guide(self._index), self._end_ids)
-
-    def give_back(self, matcher: Matcher) -> None:
-        pass  # a place in the index is all it is
 
 
 class OutlinesMatcher:

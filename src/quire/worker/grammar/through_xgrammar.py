@@ -8,7 +8,7 @@ from typing import Any
 import torch
 import xgrammar
 
-from quire.base.messages import Grammar
+from quire.base.constraints import Grammar
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words
 from quire.worker.grammar.vocabulary import Vocabulary
 
@@ -55,14 +55,13 @@ def _compile(library: Any, grammar: Grammar) -> Any:
 
 
 class XGrammar:
+    is_spent = False
+
     def __init__(self, compiled: Any) -> None:
         self._compiled = compiled
 
     def matcher(self) -> Matcher:
         return XGrammarMatcher(xgrammar.GrammarMatcher(self._compiled))
-
-    def give_back(self, matcher: Matcher) -> None:
-        pass  # the compiled grammar keeps what there is to keep
 
 
 class XGrammarMatcher:

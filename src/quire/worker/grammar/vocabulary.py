@@ -43,5 +43,12 @@ class Vocabulary:
             sorted(((text, one) for text, one in found.items() if text), key=lambda pair: -len(pair[0]))
         )
 
+    @cached_property
+    def line_end_ids(self) -> frozenset[int]:
+        """Tokens of one or two line ends and nothing else."""
+        return frozenset(
+            token_id for token_id, spelling in enumerate(self.spelling) if spelling in (b"\n", b"\n\n")
+        )
+
     def bytes_of(self, token_id: int) -> bytes:
         return self.library.decode_bytes([token_id])

@@ -68,8 +68,7 @@ class Sampler:
 
     def forget(self, sequence_id: int) -> None:
         """Drop a sequence; one that is not known is no error."""
-        if state := self._states.pop(sequence_id, None):
-            state.close()
+        self._states.pop(sequence_id, None)
         self._refused.pop(sequence_id, None)
 
     def sample(self, logits_RV: Tensor, requests: list[SampleRequest]) -> list[SampledRow]:

@@ -55,8 +55,3 @@ class SequenceState:
             penalties.count(token_id)
         if self._grammar is not None:
             self._grammar.accept(token_id)
-
-    def close(self) -> None:
-        """The sequence is over."""
-        if self._grammar is not None:
-            self._grammar.close()

@@ -8,8 +8,8 @@ from typing import Any
 
 from quire.api.server.openai.protocol_chat import ChatRequest, Delta, DeltaFunction, DeltaToolCall
 from quire.api.server.service import Service
+from quire.base.constraints import Grammar
 from quire.base.errors import Unsupported
-from quire.base.messages import Grammar
 from quire.text.grammar import forced_format, tool_call_grammar
 from quire.text.parsers import (
     REASONING_FORMATS,

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from quire.api.server.openai.shared_fields import SAMPLING_FIELDS, GenerationFields
+from quire.base.constraints import StructuredOutputsParams
 from quire.base.errors import InvalidValue, Unsupported, UserError
-from quire.base.messages import OutputKind, SamplingParams, StructuredOutputsParams
+from quire.base.messages import OutputKind, SamplingParams
 from quire.text.session import Session
 
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from quire.api.server.fields import Refusal
-from quire.base.messages import StructuredOutputsParams
+from quire.base.constraints import StructuredOutputsParams
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
 Float = float

@@ -13,6 +13,7 @@ from quire.base.errors import InvalidValue
 
 GrammarBackend = Literal["guidance", "xgrammar", "outlines"]
 GrammarKind = Literal["json_schema", "regex", "choice", "grammar", "structural_tag"]
+CANNOT_FOLLOW = "the grammar cannot be followed any further"  # how the error of such a sequence begins
 _KINDS = ("json", "regex", "choice", "grammar", "json_object", "structural_tag")
 
 
@@ -83,3 +84,14 @@ class Verdict(msgspec.Struct, frozen=True, omit_defaults=True):
 
     error: str = ""
     num_bytes: int = 0
+
+
+class GrammarConfig(msgspec.Struct, frozen=True, kw_only=True):
+    """How replies are held to a grammar, unless the request says otherwise."""
+
+    backend: GrammarBackend = "guidance"
+    disable_any_whitespace: bool = False
+    disable_additional_properties: bool = False
+    enable_in_reasoning: bool = False
+    cache_bytes: int = 512 << 20  # of compiled grammars in the engine
+    compile_timeout_s: float = 5.0
