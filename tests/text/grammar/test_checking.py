@@ -61,7 +61,7 @@ def test_a_process_that_is_gone_is_started_again(checker):
 
 @pytest.mark.parametrize("text", ["(?=a)b", "(", r"\bfoo"])
 def test_a_refusal_says_why(checker, text):
-    with pytest.raises(InvalidValue, match="structured_outputs cannot be used: .*regex"):
+    with pytest.raises(InvalidValue, match=r"structured_outputs cannot be used: .*regex"):
         checker.check_now(Grammar("guidance", "regex", text), "structured_outputs")
 
 
