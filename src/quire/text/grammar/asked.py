@@ -50,6 +50,9 @@ def _kind_and_text(asked: StructuredOutputsParams, config: GrammarConfig) -> tup
             raise InvalidValue(f"{FIELD}: json must be a JSON schema, an object", field=FIELD)
         if _or_default(asked.disable_additional_properties, config.disable_additional_properties):
             schema = _without_additional_properties(schema)
+        if schema is False:
+            raise InvalidValue(f"{FIELD}: nothing satisfies the JSON schema false", field=FIELD)
+        schema = {} if schema is True else schema
         return "json_schema", json.dumps(schema)
     if asked.choice is not None:
         if len(asked.choice) > MAX_CHOICES or not all(asked.choice):
