@@ -117,7 +117,7 @@ class GrammarProgress:
     def _let_end(self) -> None:
         """A library may know one end of a reply; where it allows that, all are."""
         ends = self._vocabulary.end_ids
-        if any(self._is_set(token_id) for token_id in ends):
+        if len(ends) > 1 and any(self._is_set(token_id) for token_id in ends):
             for token_id in ends:
                 self._set(token_id)
 

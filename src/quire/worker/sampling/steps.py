@@ -124,6 +124,7 @@ class GrammarMask:
 
     def __init__(self, progress: GrammarProgress) -> None:
         self._progress = progress
+        self._words: Tensor | None = None  # over the memory that every mask is written to
 
     def is_due(self, output_ids: list[int]) -> bool:
         return self._progress.constrains_next
@@ -132,4 +133,7 @@ class GrammarMask:
         return self._progress.allows(token_id)
 
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
-        keep_allowed(row_V, torch.from_numpy(self._progress.mask()))
+        words = self._progress.mask()
+        if self._words is None:
+            self._words = torch.from_numpy(words)
+        keep_allowed(row_V, self._words)
