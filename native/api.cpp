@@ -79,7 +79,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 8; }
+EXPORT int32_t quire_version() { return 9; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -197,5 +197,16 @@ EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t toke
     for (const QuireRecorded* call = calls; call < calls + count; ++call) {
         *call->arguments = tokens * call->rows_per_token;
         call->op(call->arguments);
+    }
+}
+
+EXPORT void quire_keep_allowed(const QuireKeepAllowedCall* call) {
+    Inside inside;
+    for (int64_t begin = 0; begin < call->size; begin += 32) {
+        const uint32_t word = call->words[begin / 32];
+        if (word == UINT32_MAX) continue;
+        const int64_t count = call->size - begin < 32 ? call->size - begin : 32;
+        float* logits = call->logits + begin;
+        for (int64_t i = 0; i < count; ++i) logits[i] = word >> i & 1 ? logits[i] : -__builtin_inff();
     }
 }

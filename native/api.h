@@ -190,6 +190,14 @@ struct QuireRopeKvWriteCall {
     float offset;
 };
 
+// Which tokens stay: bit t % 32 of word t / 32. The logits of the others become -inf.
+struct QuireKeepAllowedCall {
+    int64_t rows;  // 1
+    const uint32_t* words;
+    int64_t size;
+    float* logits;
+};
+
 // One layer's attention. Queries (rows, heads, head_dim) with `query_stride` between tokens, output contiguous;
 // caches (blocks, block_size, key_heads, head_dim) contiguous, their scales (blocks, block_size, key_heads) or null;
 // slopes and sinks (heads) or null. The batch says what the rows are.

@@ -1,4 +1,4 @@
-"""Quire: LLM inference and serving. `LLM` and `SamplingParams` load on first use: importing stays cheap."""
+"""Quire: LLM inference and serving. What is named here loads on first use: importing stays cheap."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from quire.api.llm import LLM
+    from quire.base.constraints import StructuredOutputsParams
     from quire.base.messages import SamplingParams
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "SamplingParams", "__version__"]
+__all__ = ["LLM", "SamplingParams", "StructuredOutputsParams", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -21,4 +22,8 @@ def __getattr__(name: str) -> Any:
         from quire.base.messages import SamplingParams
 
         return SamplingParams
+    if name == "StructuredOutputsParams":
+        from quire.base.constraints import StructuredOutputsParams
+
+        return StructuredOutputsParams
     raise AttributeError(f"module 'quire' has no attribute {name!r}")

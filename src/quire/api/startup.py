@@ -22,6 +22,7 @@ from quire.model.checkpoint import (
     sampling_defaults,
     verify_checkpoint,
 )
+from quire.text.grammar import verify_backend
 from quire.text.parsers import find_parsers, reasoning_format, tool_format
 from quire.text.template import find_templates, read_override
 
@@ -67,6 +68,7 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         tokenizer_folder=tokenizer_folder,
         found_parsers=_found_parsers(asked, Path(tokenizer_folder or folder), card),
     )
+    verify_backend(resolution.engine.grammar.backend)
     lap("resolve")
     return Startup(folder, machine, resolution)
 

@@ -98,6 +98,17 @@ EFFECTS = {
         "server.enable_auto_tool_choice",
         True,
     ),
+    "structured-outputs-config": (
+        ["--structured-outputs-config", '{"backend": "outlines"}'],
+        "engine.grammar.backend",
+        "outlines",
+    ),
+    "xgrammar-cache-mb": ([{"VLLM_XGRAMMAR_CACHE_MB": "3"}], "engine.grammar.cache_bytes", 3 << 20),
+    "regex-compilation-timeout-s": (
+        [{"VLLM_REGEX_COMPILATION_TIMEOUT_S": "0.5"}],
+        "engine.grammar.compile_timeout_s",
+        0.5,
+    ),
     "reasoning-parser": (["--reasoning-parser", "qwen3"], "server.reasoning_parser", "qwen3"),
     "response-role": (["--response-role", "bot"], "server.response_role", "bot"),
     "enable-prompt-tokens-details": (

@@ -10,7 +10,7 @@ from pathlib import Path
 from quire import __version__
 from quire.base.config import Decision, EngineConfig, Resolution, ServerConfig
 
-_NAME_WIDTH = 24
+_NAME_WIDTH = 26
 
 
 def greeting(model: str) -> str:

@@ -12,7 +12,8 @@ from typing import TypeAlias
 from quire.api.server.errors import SequenceFailed, Unavailable
 from quire.api.server.metrics import RequestMeter
 from quire.api.server.service import DRAINING_RETRY_S, Service
-from quire.base.errors import EngineDead
+from quire.base.constraints import CANNOT_FOLLOW
+from quire.base.errors import EngineDead, InvalidValue
 from quire.base.messages import EngineRequest
 from quire.text.session import RequestOutput, Session
 
@@ -54,19 +55,26 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
     meter = RequestMeter(service.metrics, item.request)
-    num_failed = 0
+    errors: list[str] = []
     try:
         async with aclosing(
             session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
         ) as outputs:
             async for output in outputs:
                 meter.saw(output)
-                num_failed += sum(sample.finish_reason == "error" for sample in output.outputs)
-                if num_failed == item.request.sampling.n:
-                    raise SequenceFailed(item.request.request_id)
+                errors += [sample.error or "" for sample in output.outputs if sample.finish_reason == "error"]
+                if len(errors) == item.request.sampling.n:
+                    raise _failure(item, errors[-1])
                 yield number, output
     finally:
         meter.close()
+
+
+def _failure(item: Prepared, error: str) -> Exception:
+    """Ours, unless the caller's grammar became more than can be followed."""
+    if error.startswith(CANNOT_FOLLOW):
+        return InvalidValue(f"structured_outputs: {error}", field="structured_outputs")
+    return SequenceFailed(item.request.request_id)
 
 
 async def _many(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:

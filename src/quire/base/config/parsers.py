@@ -32,6 +32,7 @@ def choose_parsers(asked: Asked, found: FoundParsers) -> tuple[Parsers, list[Dec
     """Options win over what was found. Raises ConfigError for automatic tool choice without a parser."""
     decisions = []
     tool, reasoning = _asked(asked, "tool_call_parser"), _asked(asked, "reasoning_parser")
+    reasoning = _one_name(reasoning, (asked["structured_outputs_config"] or {}).get("reasoning_parser"))
     for name, chosen, why in (
         ("tool-call-parser", tool, (found.tool, found.tool_reason)),
         ("reasoning-parser", reasoning, (found.reasoning, found.reasoning_reason)),
@@ -48,6 +49,19 @@ def choose_parsers(asked: Asked, found: FoundParsers) -> tuple[Parsers, list[Dec
             setting="enable_auto_tool_choice",
         )
     return Parsers(tool, reasoning, bool(tool) if auto is None else auto), decisions
+
+
+def _one_name(option: str | None, field: str | None) -> str | None:
+    """--structured-outputs-config has a field for what --reasoning-parser says."""
+    if not field or field == option:
+        return option
+    if option is not None:
+        raise ConfigError(
+            f"--reasoning-parser and --structured-outputs-config.reasoning_parser differ ({option!r} and "
+            f"{field[:60]!r}); give one",
+            setting="reasoning_parser",
+        )
+    return field
 
 
 def _asked(asked: Asked, dest: str) -> str | None:

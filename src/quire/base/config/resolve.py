@@ -11,6 +11,7 @@ from typing import Any
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
 from quire.base.config.generation import sampling_defaults
+from quire.base.config.grammar import choose_grammar
 from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype, choose_quantization
@@ -66,6 +67,8 @@ def resolve(
     max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler, quantization)
     decisions += chosen
     _check_threshold(asked, max_model_len)
+    grammar, chosen = choose_grammar(asked)
+    decisions += chosen
     engine = EngineConfig(
         card=card,
         dtype=dtype,
@@ -80,6 +83,7 @@ def resolve(
         max_logprobs=asked["max_logprobs"],
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,
+        grammar=grammar,
         log=_log(asked),
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,

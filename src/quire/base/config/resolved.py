@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from quire.base.config.card import ModelCard
+from quire.base.constraints import GrammarConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 KvDtype = Literal["float32", "bfloat16", "float16", "int8", "float8_e4m3fn", "float8_e5m2"]
@@ -78,6 +79,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
         "raw_logprobs"
     )
     tokenizer_folder: str = ""  # empty: the model's own folder
+    grammar: GrammarConfig = GrammarConfig()
     log: LogConfig = LogConfig()
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given

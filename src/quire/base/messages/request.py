@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.messages.sampling import SamplingParams
 
 
@@ -11,7 +12,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """What `text/session` sends down.
 
     `sampling.max_tokens` and `seed` are resolved (never None): prompt + max_tokens fits the context.
-    `bad_words_token_ids` are `sampling.bad_words` spelled in tokens. `cache_salt`, `adapter` and
+    `bad_words_token_ids` are `sampling.bad_words` spelled in tokens, `constraint` is the checked grammar of
+    `sampling.structured_outputs` or of the tools that must be called. `cache_salt`, `adapter` and
     `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
     A request taken up from an engine that died says what each sample has `emitted`, by sample index, and
     which samples have ended.
@@ -23,6 +25,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     seed: int
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
+    constraint: Constraint | None = None
     priority: int = 0
     arrival_s: float = 0.0  # time.monotonic() of the sender; both ends share one machine's clock
     cache_salt: str = ""

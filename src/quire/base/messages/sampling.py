@@ -11,6 +11,7 @@ from enum import Enum
 
 import msgspec
 
+from quire.base.constraints import StructuredOutputsParams
 from quire.base.errors import InvalidValue
 
 MAX_SEED = 2**63 - 1
@@ -68,6 +69,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     logit_bias: dict[int, float] | None = None
     allowed_token_ids: list[int] | None = None
     truncate_prompt_tokens: int | None = None
+    structured_outputs: StructuredOutputsParams | None = None
 
     def __post_init__(self) -> None:
         self.verify()

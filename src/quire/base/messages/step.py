@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.messages.events import PositionLogprobs
 from quire.base.messages.sampling import SamplingParams
 
@@ -23,6 +24,7 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     sample_index: int = 0
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
+    constraint: Constraint | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -8,10 +8,12 @@ takes in tokens only when a whole call has succeeded, and a row is computed alik
 from __future__ import annotations
 
 import logging
-from typing import Protocol
+from concurrent.futures import Future
+from typing import Any, Protocol
 
 import msgspec
 
+from quire.base.constraints import Constraint
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,10 @@ class Executor(Protocol):
     """Runs plans. One plan in, one result out, in order. A plan that raised comes again, whole or in parts."""
 
     def execute(self, plan: StepPlan) -> StepResult: ...
+
+    def prepare(self, constraint: Constraint) -> Future[Any]:
+        """Begins to compile; done when sequences with this constraint may start. Holds up no step meanwhile."""
+        ...
 
 
 def execute_in_parts(executor: Executor, plan: StepPlan) -> StepResult:

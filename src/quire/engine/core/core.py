@@ -9,6 +9,7 @@ from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
 from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
 from quire.engine.core.attempt import Executor, execute_in_parts
+from quire.engine.core.waiting_room import WaitingRoom
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -20,14 +21,19 @@ class EngineCore:
     def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
         self._executor = executor
+        self._waiting_room = WaitingRoom(executor, self.scheduler)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
     def submit(self, request: EngineRequest) -> None:
-        self.scheduler.add(request)
+        if request.constraint is None:
+            self.scheduler.add(request)
+        else:
+            self._waiting_room.add(request)
 
     def abort(self, request_id: str, index: int | None = None) -> None:
-        self.scheduler.abort(request_id, index)
+        if not self._waiting_room.abort(request_id, index):
+            self.scheduler.abort(request_id, index)
 
     def pause(self, request_id: str) -> None:
         self.scheduler.pause(request_id)
@@ -40,13 +46,14 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
-        return self.scheduler.has_work
+        return self.scheduler.has_work or len(self._waiting_room) > 0
 
     def stats(self) -> EngineStats:
         return self.scheduler.stats()
 
     def step(self) -> list[TokenEvent]:
         """Run one step, if there is anything to run; returns the news since the last call."""
+        self._waiting_room.let_in(wait_for_one=not self.scheduler.has_work)
         plan = self.scheduler.plan()
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()

@@ -53,6 +53,7 @@ def _start(sequence: Sequence) -> SequenceStart:
         sample_index=sequence.sample_index,
         eos_token_ids=request.eos_token_ids,
         bad_words_token_ids=request.bad_words_token_ids,
+        constraint=request.constraint,
     )
 
 

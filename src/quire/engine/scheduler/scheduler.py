@@ -69,7 +69,7 @@ class Scheduler:
         if request.request_id in self._by_request:
             raise InvalidValue(f"request_id {request.request_id!r} is already in use", field="request_id")
         if num_tokens - 1 > self.kv.capacity_tokens:
-            self._reject(
+            self.reject(
                 request,
                 f"prompt and max_tokens need {num_tokens - 1} KV tokens, the pool holds "
                 f"{self.kv.capacity_tokens}; lower max_tokens or raise --kv-cache-memory-bytes",
@@ -355,7 +355,8 @@ class Scheduler:
                 )
             )
 
-    def _reject(self, request: EngineRequest, error: str) -> None:
+    def reject(self, request: EngineRequest, error: str) -> None:
+        """End a request that was never queued."""
         for index in range(request.sampling.n):
             self._events.append(
                 TokenEvent(request_id=request.request_id, index=index, finish_reason="error", error=error)

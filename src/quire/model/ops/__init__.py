@@ -7,6 +7,7 @@ from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.contract import Op
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
+from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -33,6 +34,7 @@ __all__ = [
     "embedding",
     "explain",
     "first_largest",
+    "keep_allowed",
     "kv_write",
     "layer_norm",
     "linear",

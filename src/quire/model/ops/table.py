@@ -10,6 +10,7 @@ from quire.model.ops.angles import angles
 from quire.model.ops.contract import Choice, Op
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
+from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
 from quire.model.ops.linear import linear
@@ -43,6 +44,7 @@ OPS: dict[str, Op[..., Any]] = {
         rope_kv_write,
         paged_attention,
         first_largest,
+        keep_allowed,
     )
 }
 

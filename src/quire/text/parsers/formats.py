@@ -99,6 +99,13 @@ class ToolFormat:
     new_id: Callable[[], str] = long_id
 
     @property
+    def json_syntax(self) -> JsonCall | None:
+        """How its calls are written as JSON objects; None where they never are."""
+        if isinstance(self.syntax, NamedCall) and self.syntax.or_json:
+            return JsonCall()
+        return self.syntax if isinstance(self.syntax, JsonCall) else None
+
+    @property
     def markers(self) -> tuple[str, ...]:
         """Every marker that a detokeniser must let through."""
         syntax = self.syntax

@@ -299,4 +299,7 @@ _FORMATS = (
     ),
 )
 
+# what a model writes that is made to call and whose own form no grammar of JSON can hold; it needs no teaching then
+GENERIC_CALLS = ToolFormat(name="json", models="any", syntax=JsonCall(), at_start="[")
+
 TOOL_FORMATS: dict[str, ToolFormat] = {one.name: one for one in _FORMATS}

@@ -7,9 +7,14 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from typing import Any, Protocol
 
+import msgspec
+
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineFault, InvalidValue
+from quire.base.constraints import Constraint, Grammar
+from quire.base.errors import EngineFault, InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
+from quire.text.grammar import GrammarChecker, after_reasoning, ask_grammar
+from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts
 from quire.text.session.limits import RequestLimits, check_token_ids
 from quire.text.session.outputs import RequestOutput
@@ -18,6 +23,7 @@ from quire.text.session.stream import OutputStream
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
 
+STRUCTURED = "structured_outputs"
 _THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
 
 
@@ -46,6 +52,7 @@ class Session:
         sampling_defaults: Mapping[str, Any] | None = None,
         *,
         limits: RequestLimits | None = None,
+        grammars: GrammarChecker | None = None,
         stream_interval_tokens: int = 1,
     ) -> None:
         self.client = client
@@ -53,6 +60,7 @@ class Session:
         self.tokenizer = tokenizer
         self.template = template
         self.limits = limits or RequestLimits(max_n=config.max_n)
+        self.grammars = grammars or GrammarChecker(config)
         self._stream_interval_tokens = stream_interval_tokens
         self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
         self._defaults = {key: v for key, v in (sampling_defaults or {}).items() if key != "max_tokens"}
@@ -80,7 +88,7 @@ class Session:
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
-        return self._finish(
+        request = self._finish(
             token_ids,
             sampling,
             request_id=request_id,
@@ -88,6 +96,11 @@ class Session:
             cache_salt=cache_salt,
             arrival_s=arrival_s,
         )
+        grammar = self._grammar_of(sampling)
+        if grammar is None:
+            return request
+        num_bytes = self.grammars.check_now(grammar, STRUCTURED)
+        return msgspec.structs.replace(request, constraint=Constraint(grammar=grammar, num_bytes=num_bytes))
 
     async def prepare(
         self,
@@ -98,15 +111,21 @@ class Session:
         priority: int = 0,
         cache_salt: str = "",
         add_special_tokens: bool = True,
+        grammar: Grammar | None = None,
+        reasoning: ReasoningFormat | None = None,
     ) -> EngineRequest:
-        """`prepare_now`, with long texts tokenised in a thread so that other streams go on."""
+        """`prepare_now`, with long texts tokenised in a thread so that other streams go on.
+
+        `grammar` holds the reply in place of the one that `sampling` asks for. A reply that may begin with
+        `reasoning` is held to it from the end of that on, unless the server is told otherwise.
+        """
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
             token_ids = await asyncio.to_thread(self._token_ids, prompt, keep_tokens, add_special_tokens)
         else:
             token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
-        return self._finish(
+        request = self._finish(
             token_ids,
             sampling,
             request_id=request_id,
@@ -114,6 +133,13 @@ class Session:
             cache_salt=cache_salt,
             arrival_s=arrival_s,
         )
+        grammar = grammar or self._grammar_of(sampling)
+        if grammar is None:
+            return request
+        constraint = Constraint(grammar=grammar, num_bytes=await self.grammars.check(grammar, STRUCTURED))
+        if reasoning is not None and isinstance(prompt, str) and not self.config.grammar.enable_in_reasoning:
+            constraint = after_reasoning(constraint, reasoning, self.tokenizer, prompt)
+        return msgspec.structs.replace(request, constraint=constraint)
 
     async def stream(
         self,
@@ -204,6 +230,17 @@ class Session:
         self.limits.verify_sampling(sampling, self.config)
         prompts.check_prompt(prompt, self.config)
         return prompts.truncated_length(sampling, self.config)
+
+    def _grammar_of(self, sampling: SamplingParams) -> Grammar | None:
+        asked = sampling.structured_outputs
+        if asked is None:
+            return None
+        if not self.config.card.eos_token_ids:
+            raise Unsupported(
+                "structured_outputs is not supported: this model has no token that ends a reply",
+                field=STRUCTURED,
+            )
+        return ask_grammar(asked, self.config.grammar)
 
     def _token_ids(
         self, prompt: str | list[int], keep_tokens: int | None, add_special_tokens: bool

@@ -13,6 +13,7 @@ from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, S
 from quire.model.kernels import Unrecordable
 from quire.model.layers import CausalLM, LayerKV, StepInput
 from quire.model.recording import record
+from quire.worker.grammar import GrammarStore
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
 from quire.worker.sampling import Sampler, SampleRequest
@@ -24,7 +25,9 @@ class ModelRunner:
     """Holds what outlives a step: the model, the caches and the sampler's sequences. `forward_explained` says how a
     step's forward pass runs, and why."""
 
-    def __init__(self, config: EngineConfig, model: CausalLM, caches: list[LayerKV]) -> None:
+    def __init__(
+        self, config: EngineConfig, model: CausalLM, caches: list[LayerKV], grammars: GrammarStore
+    ) -> None:
         self._model = model
         self._caches = caches
         self._forward: Callable[[StepInput], Tensor] = model
@@ -36,7 +39,7 @@ class ModelRunner:
             self._forward = recording
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
         self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs)
+        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:

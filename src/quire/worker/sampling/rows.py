@@ -8,7 +8,7 @@ from itertools import groupby
 
 from quire.base.messages import PositionLogprobs, SampledRow
 from quire.worker.sampling.state import SequenceState
-from quire.worker.sampling.steps import Step
+from quire.worker.sampling.steps import GrammarMask, Step
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +42,13 @@ class Row:
     def is_plain(self) -> bool:
         """Whether the row is no more than the arg max of the model's logits."""
         return self.state.is_greedy and not self.steps and self.state.num_logprobs is None
+
+    @property
+    def keeps_best(self) -> bool:
+        """Whether a greedy row has nothing to heed but a grammar that allows its best token: no mask is needed."""
+        (step,) = self.steps if len(self.steps) == 1 else (None,)
+        is_bare = self.state.is_greedy and self.state.num_logprobs is None
+        return is_bare and isinstance(step, GrammarMask) and step.allows(self.best)
 
     @property
     def needs(self) -> tuple[bool, ...]:

@@ -17,6 +17,7 @@ from torch import Tensor
 from quire.base.errors import EngineFault, InvalidValue, QuireError
 from quire.base.messages import PositionLogprobs, SampledRow, SequenceStart
 from quire.model import ops
+from quire.worker.grammar import GrammarStore
 from quire.worker.sampling.logprobs import position_logprobs
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
@@ -35,10 +36,13 @@ class Sampler:
 
     `logprobs_mode` is raw_logprobs, processed_logprobs, raw_logits or processed_logits: before or after
     the request's own changes (for random rows temperature and truncation too), normalised or not.
-    `max_logprobs` bounds how many leading tokens may be asked for; -1 means no bound.
+    `max_logprobs` bounds how many leading tokens may be asked for; -1 means no bound. `grammars` holds those of
+    constrained sequences.
     """
 
-    def __init__(self, vocab_size: int, logprobs_mode: str, max_logprobs: int) -> None:
+    def __init__(
+        self, vocab_size: int, logprobs_mode: str, max_logprobs: int, grammars: GrammarStore | None = None
+    ) -> None:
         modes = ("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
         if logprobs_mode not in modes:
             raise InvalidValue(
@@ -46,6 +50,7 @@ class Sampler:
                 field="logprobs_mode",
             )
         self._vocab_size = vocab_size
+        self._grammars = grammars
         self._max_logprobs = vocab_size if max_logprobs == -1 else max_logprobs
         self._is_processed = logprobs_mode.startswith("processed_")
         self._is_normalised = logprobs_mode.endswith("_logprobs")
@@ -57,7 +62,7 @@ class Sampler:
         self.forget(start.sequence_id)
         try:
             self._check_num_leading(start.sampling.logprobs or 0, "logprobs")
-            self._states[start.sequence_id] = SequenceState(start, self._vocab_size)
+            self._states[start.sequence_id] = SequenceState(start, self._vocab_size, self._grammars)
         except Exception as error:  # noqa: BLE001 - one sequence's trouble must not end the step
             self._refused[start.sequence_id] = _explain(error, "preparing its sampling parameters")
 
@@ -87,7 +92,7 @@ class Sampler:
             rows.append(row)
             if not math.isfinite(maximum):
                 row.error = f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
-            elif row.is_plain:
+            elif row.is_plain or row.keeps_best:
                 row.tokens = [best] * request.num_samples
 
         open_rows = [row for row in rows if row.error is None and not row.tokens]
@@ -207,7 +212,7 @@ def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
         if not math.isfinite(maximum):
             raise InvalidValue(
                 f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
-                "check allowed_token_ids, bad_words, min_tokens, logit_bias and repetition_penalty"
+                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty"
             )
     return changed_rV
 

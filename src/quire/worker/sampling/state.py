@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from quire.base.messages import SequenceStart
+from quire.worker.grammar import GrammarProgress, GrammarStore
 from quire.worker.sampling.penalties import Penalties
-from quire.worker.sampling.steps import Step, compile_steps
+from quire.worker.sampling.steps import GrammarMask, MinTokens, Step, compile_steps
 from quire.worker.sampling.truncation import is_worth_narrowing
 
 
 class SequenceState:
     """One sequence: compiled once at its start, then grown by each token it samples."""
 
-    def __init__(self, start: SequenceStart, vocab_size: int) -> None:
+    def __init__(self, start: SequenceStart, vocab_size: int, grammars: GrammarStore | None = None) -> None:
         sampling = start.sampling
         self.seed = start.seed
         self.sample_index = start.sample_index
@@ -25,6 +26,10 @@ class SequenceState:
         self.num_logprobs = sampling.logprobs  # None: not asked, -1: the whole vocabulary
         self._output_ids = start.token_ids[start.num_prompt_tokens :]
         self._steps = compile_steps(start, vocab_size)
+        self._grammar: GrammarProgress | None = None
+        if start.constraint is not None and grammars is not None:
+            self._grammar = grammars.progress(start.constraint, self._output_ids)
+            self._steps.append(GrammarMask(self._grammar))
         self._penalties = [step for step in self._steps if isinstance(step, Penalties)]
 
     @property
@@ -34,7 +39,11 @@ class SequenceState:
 
     def due_steps(self) -> list[Step]:
         """The steps that change this sequence's logits now."""
-        return [step for step in self._steps if step.is_due(self._output_ids)]
+        due = [step for step in self._steps if step.is_due(self._output_ids)]
+        asks_for_more = self._grammar is not None and any(isinstance(step, MinTokens) for step in due)
+        if asks_for_more and self._grammar is not None and self._grammar.must_end:
+            return [step for step in due if not isinstance(step, MinTokens)]  # no reply can be both
+        return due
 
     @property
     def output_ids(self) -> list[int]:
@@ -44,3 +53,5 @@ class SequenceState:
         self._output_ids.append(token_id)
         for penalties in self._penalties:
             penalties.count(token_id)
+        if self._grammar is not None:
+            self._grammar.accept(token_id)

@@ -2,7 +2,7 @@
 
 A step changes one row in place and touches only the tokens it concerns; a request that asks for nothing
 compiles to no steps and costs nothing. The order is vLLM's: allowed tokens, bad words, minimum length,
-bias, penalties.
+bias, penalties; a grammar comes last.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from torch import Tensor
 
 from quire.base.errors import InvalidValue
 from quire.base.messages import SequenceStart
+from quire.model.ops import keep_allowed
+from quire.worker.grammar import GrammarProgress
 from quire.worker.sampling.penalties import Penalties
 
 
@@ -115,3 +117,23 @@ class LogitBias:
 
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
         row_V[self._ids.to(row_V.device)] += self._biases.to(row_V.device)
+
+
+class GrammarMask:
+    """Only what the grammar allows next keeps its logits."""
+
+    def __init__(self, progress: GrammarProgress) -> None:
+        self._progress = progress
+        self._words: Tensor | None = None  # over the memory that every mask is written to
+
+    def is_due(self, output_ids: list[int]) -> bool:
+        return self._progress.constrains_next
+
+    def allows(self, token_id: int) -> bool:
+        return self._progress.allows(token_id)
+
+    def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
+        words = self._progress.mask()
+        if self._words is None:
+            self._words = torch.from_numpy(words)
+        keep_allowed(row_V, self._words)

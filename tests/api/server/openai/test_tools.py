@@ -199,8 +199,6 @@ async def test_reasoning_can_be_left_out(ask):
     [
         ({"tool_call_parser": ""}, {}, "tools", "--tool-call-parser"),
         ({"enable_auto_tool_choice": False}, {}, "tool_choice", "--enable-auto-tool-choice"),
-        ({}, {"tool_choice": "required"}, "tool_choice", "cannot be forced"),
-        ({}, {"tool_choice": TOOLS[0]}, "tool_choice", "cannot be forced"),
     ],
 )
 async def test_what_cannot_be_done_is_refused_by_name(changes, fields, param, words, ask):

@@ -14,7 +14,7 @@ from starlette.types import ASGIApp
 from quire.api.server.body import read_request
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.generation import Prepared, generate
-from quire.api.server.openai.conversation import read_messages, read_tools
+from quire.api.server.openai.conversation import forced_functions, read_messages, read_tools
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
     CHAT_FIELDS,
@@ -72,10 +72,15 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
     names = {"prompt": "messages", "logprobs": "top_logprobs"}
     if fields.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
+    if fields.response_format is not None:
+        names["structured_outputs"] = "response_format"
     with renamed(names):
         sampling = _sampling(session, fields)
         messages = read_messages(fields.messages)
         tools = read_tools(fields.tools, fields.tool_choice)
+        forced = forced_functions(tools, fields.tool_choice)
+        if forced:
+            names["structured_outputs"] = "tools"
         prompt = render(
             service,
             session,
@@ -84,7 +89,7 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
             tools=tools,
             reasoning_effort=fields.reasoning_effort,
         )
-        reading = choose_reading(service, session, fields, tools, prompt)
+        reading = choose_reading(service, session, fields, tools, prompt, forced)
         engine_request = await session.prepare(
             prompt,
             sampling,
@@ -92,6 +97,8 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
             priority=fields.priority,
             cache_salt=fields.cache_salt or "",
             add_special_tokens=bool(fields.add_special_tokens),  # the template wrote them already
+            grammar=reading.grammar,
+            reasoning=reading.reasoning_format,
         )
     speller = LogprobSpeller(
         session.tokenizer,

@@ -24,7 +24,7 @@ from quire.api.server.openai.protocol_completions import (
     CompletionRequest,
 )
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
-from quire.api.server.openai.sampling import check_streaming, sampling_params
+from quire.api.server.openai.sampling import check_streaming, renamed, sampling_params
 from quire.api.server.openai.usage import UsageTally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
@@ -77,6 +77,13 @@ async def completions(service: Service, request: Request) -> ASGIApp:
 
 
 async def _prepare(
+    service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
+) -> CompletionCall:
+    with renamed({"structured_outputs": "response_format"} if fields.response_format is not None else {}):
+        return await _prepare_call(service, session, fields, head)
+
+
+async def _prepare_call(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
     check_streaming(fields)

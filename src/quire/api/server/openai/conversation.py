@@ -6,10 +6,11 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quire.api.server.body import convert
-from quire.api.server.openai.protocol_chat import ChatMessage, ContentPart, Tool
+from quire.api.server.openai.protocol_chat import ChatMessage, ContentPart, NamedTool, Tool
 from quire.base.errors import InvalidValue, Unsupported
 
 MAX_MESSAGES = 10_000
+TOOL_CHOICES = ("auto", "none", "required")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
@@ -60,7 +61,7 @@ def read_tools(
     """The tools to show the model: none when `tool_choice` is "none". Raises UserError naming the field."""
     _check_choice(choice)
     if tools is None:
-        if choice == "auto":
+        if choice not in (None, "none"):
             raise InvalidValue("tool_choice needs tools", field="tool_choice")
         return None
     if not tools:
@@ -71,10 +72,27 @@ def read_tools(
 
 
 def _check_choice(choice: str | dict[str, Any] | None) -> None:
-    if choice is None or choice in ("auto", "none"):
-        return
-    if choice == "required" or isinstance(choice, dict):
-        raise Unsupported(
-            'tool_choice: a call cannot be forced yet; "auto" and "none" are taken', field="tool_choice"
+    if isinstance(choice, dict):
+        convert(choice, NamedTool, under="tool_choice")
+    elif choice not in (None, *TOOL_CHOICES):
+        raise InvalidValue(
+            f"tool_choice must be {', '.join(TOOL_CHOICES)} or name a function, got {choice[:100]!r}",
+            field="tool_choice",
         )
-    raise InvalidValue(f'tool_choice must be "auto" or "none", got {choice[:100]!r}', field="tool_choice")
+
+
+def forced_functions(
+    tools: Sequence[dict[str, Any]] | None, choice: str | dict[str, Any] | None
+) -> dict[str, Any]:
+    """Parameters by name of the functions one of which must be called; empty where none has to be."""
+    if not tools or choice in (None, "auto", "none"):
+        return {}
+    functions = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
+    if isinstance(choice, dict):
+        name = choice["function"]["name"]
+        if name not in functions:
+            raise InvalidValue(
+                f"tool_choice names {name[:100]!r}, which is not among tools", field="tool_choice"
+            )
+        return {name: functions[name]}
+    return functions

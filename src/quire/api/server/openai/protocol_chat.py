@@ -52,6 +52,17 @@ class Tool(msgspec.Struct):
     function: FunctionTool
 
 
+class NamedFunction(msgspec.Struct):
+    name: str
+
+
+class NamedTool(msgspec.Struct):
+    """`tool_choice` as an object: the one function that must be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
 class ChatRequest(GenerationFields, kw_only=True):
     """`messages` and `tools` are checked one by one later, so that errors carry their index."""
 

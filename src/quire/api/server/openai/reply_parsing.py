@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from quire.api.server.openai.protocol_chat import ChatRequest, Delta, DeltaFunction, DeltaToolCall
 from quire.api.server.service import Service
+from quire.base.constraints import Grammar
 from quire.base.errors import Unsupported
+from quire.text.grammar import forced_format, tool_call_grammar
 from quire.text.parsers import (
     REASONING_FORMATS,
     TOOL_FORMATS,
@@ -16,7 +18,9 @@ from quire.text.parsers import (
     Content,
     Event,
     Reasoning,
+    ReasoningFormat,
     ReplyParser,
+    ToolFormat,
     kept_markers,
 )
 from quire.text.session import CompletionOutput, Session
@@ -24,23 +28,28 @@ from quire.text.session import CompletionOutput, Session
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What all samples of a request share. Empty names where nothing is looked for."""
+    """What all samples of a request share. None and an empty name where nothing is looked for."""
 
-    tool_parser: str
+    tools: ToolFormat | None
     reasoning_parser: str
     functions: dict[str, Any]
     prompt: str
     max_calls: int | None
     shows_reasoning: bool
     shown_ids: frozenset[int]
+    grammar: Grammar | None = None  # of calls that must be made
+
+    @property
+    def reasoning_format(self) -> ReasoningFormat | None:
+        return REASONING_FORMATS.get(self.reasoning_parser)
 
     def new_parser(self) -> ReplyParser | None:
         """A parser for one sample; None where its text is content as it stands."""
-        if not (self.tool_parser or self.reasoning_parser):
+        if not (self.tools or self.reasoning_parser):
             return None
         return ReplyParser(
-            TOOL_FORMATS.get(self.tool_parser),
-            REASONING_FORMATS.get(self.reasoning_parser),
+            self.tools,
+            self.reasoning_format,
             functions=self.functions,
             prompt=self.prompt,
             max_calls=self.max_calls,
@@ -53,10 +62,14 @@ def choose_reading(
     fields: ChatRequest,
     tools: Sequence[dict[str, Any]] | None,
     prompt: str,
+    forced: Mapping[str, Any],
 ) -> Reading:
-    """`tools` are those the model was shown. Raises Unsupported where this server cannot read what is asked for."""
+    """`tools` are those the model was shown, `forced` those one of which it must call, by name.
+
+    Raises Unsupported where this server cannot read what is asked for.
+    """
     config = service.config
-    if tools:
+    if tools and not forced:
         _check_tools(service)
     if not fields.include_reasoning and not config.reasoning_parser:
         raise Unsupported(
@@ -64,17 +77,24 @@ def choose_reading(
             "start it with --reasoning-parser",
             field="include_reasoning",
         )
-    tool_parser, reasoning_parser = config.tool_call_parser if tools else "", config.reasoning_parser
-    markers = kept_markers(TOOL_FORMATS.get(tool_parser), REASONING_FORMATS.get(reasoning_parser))
+    tool_format = TOOL_FORMATS.get(config.tool_call_parser if tools else "")
+    reasoning_parser = config.reasoning_parser
+    grammar, max_calls = None, None if fields.parallel_tool_calls else 1
+    if forced:
+        tool_format = forced_format(tool_format)
+        several = fields.parallel_tool_calls and not isinstance(fields.tool_choice, dict)
+        grammar = tool_call_grammar(tool_format, forced, several=several)
+    markers = kept_markers(tool_format, REASONING_FORMATS.get(reasoning_parser))
     functions = [tool["function"] for tool in tools or ()]
     return Reading(
-        tool_parser=tool_parser,
+        tools=tool_format,
         reasoning_parser=reasoning_parser,
         functions={one["name"]: one.get("parameters") for one in functions},
         prompt=prompt,
-        max_calls=None if fields.parallel_tool_calls else 1,
+        max_calls=max_calls,
         shows_reasoning=fields.include_reasoning,
         shown_ids=session.tokenizer.special_ids_within(markers),
+        grammar=grammar,
     )
 
 

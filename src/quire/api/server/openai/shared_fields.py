@@ -6,11 +6,12 @@ text session. None means "left out".
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
 import msgspec
 
 from quire.api.server.fields import Refusal
+from quire.base.constraints import StructuredOutputsParams
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
 Float = float
@@ -19,6 +20,25 @@ Float = float
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     include_usage: bool = False
     continuous_usage_stats: bool = False
+
+
+class JsonSchemaFormat(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """OpenAI's envelope of a schema. `strict` asks for what always happens."""
+
+    name: str
+    schema: dict[str, Any] | bool | None = None
+    description: str | None = None
+    strict: bool | None = None
+
+
+class ResponseFormat(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """`json_schema` belongs to its type, the last three to structural_tag."""
+
+    type: Literal["text", "json_object", "json_schema", "structural_tag"]
+    json_schema: JsonSchemaFormat | None = None
+    format: dict[str, Any] | None = None
+    structures: list[dict[str, Any]] | None = None
+    triggers: list[str] | None = None
 
 
 class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -54,6 +74,8 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     priority: Int = 0
     request_id: str | None = None
     cache_salt: str | None = None
+    structured_outputs: StructuredOutputsParams | None = None
+    response_format: ResponseFormat | None = None
     return_tokens_as_token_ids: bool = False
     return_token_ids: bool = False
 
@@ -92,8 +114,6 @@ HARMLESS: dict[str, type] = {
     "prompt_cache_key": str,
 }
 
-_GRAMMAR = "constrained output is not built in yet; ask for the format in the prompt"
-_GUIDED = "constrained output is not built in yet (this field's successor is structured_outputs)"
 _BEAM = "there is no beam search; use n for several samples"
 _TRANSFER = "keys and values are not moved between servers"
 
@@ -102,14 +122,11 @@ REFUSED: dict[str, Refusal] = {
     "store": Refusal("nothing is stored on this server", unless=(False,)),
     "service_tier": Refusal("there is one tier", unless=("auto", "default")),
     "prompt_cache_retention": Refusal("prefixes stay cached as long as memory lasts", unless=("in_memory",)),
-    "response_format": Refusal(_GRAMMAR, unless=({"type": "text"},)),
-    "structured_outputs": Refusal(_GRAMMAR),
-    "guided_json": Refusal(_GUIDED),
-    "guided_regex": Refusal(_GUIDED),
-    "guided_choice": Refusal(_GUIDED),
-    "guided_grammar": Refusal(_GUIDED),
-    "guided_decoding_backend": Refusal(_GUIDED),
-    "guided_whitespace_pattern": Refusal(_GUIDED),
+    **{
+        f"guided_{name}": Refusal(f'vLLM 0.33 no longer has it; send structured_outputs: {{"{name}": …}}')
+        for name in ("json", "regex", "choice", "grammar", "whitespace_pattern")
+    },
+    "guided_decoding_backend": Refusal("the server chooses, with --structured-outputs-config.backend"),
     "use_beam_search": Refusal(_BEAM, unless=(False,)),
     "length_penalty": Refusal(_BEAM, unless=(1, 1.0)),
     "early_stopping": Refusal(_BEAM, unless=(False,)),

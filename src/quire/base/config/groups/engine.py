@@ -3,7 +3,6 @@
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.states import (
-    GRAMMAR,
     KV_EVENTS,
     KV_TRANSFER,
     MULTIMODAL,
@@ -57,7 +56,9 @@ SETTINGS = (
                 "Kernel choice and warmup."),
     ROWS.option("additional-config", kinds.json_object(), {}, idle("no platform Quire runs on has extras"),
                 "Platform-specific extras."),
-    ROWS.json("structured-outputs-config", "StructuredOutputsConfig", GRAMMAR, "Structured output engine."),
+    ROWS.json("structured-outputs-config", "StructuredOutputsConfig", {},
+                "How replies are held to a grammar: backend (auto, guidance, xgrammar, outlines), "
+                "disable_any_whitespace, disable_additional_properties, enable_in_reasoning."),
     ROWS.json("profiler-config", "ProfilerConfig", PROFILING, "Profiler."),
     ROWS.option("optimization-level", kinds.number_choice(0, 1, 2, 3), 2, NO_COMPILER,
                 "Start-up time against speed preset (-O).", aliases=("-O",)),

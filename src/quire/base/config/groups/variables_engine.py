@@ -3,7 +3,6 @@
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.states import (
-    GRAMMAR,
     HARMONY,
     KV_EVENTS,
     LORA,
@@ -94,11 +93,16 @@ SETTINGS = (
                   "Requests handled per asyncio step when processing outputs."),
     ROWS.variable("VLLM_CI_USE_S3", kinds.truth("1"), False, gone_idle("it served the CI of vLLM"),
                   "CI only: load models from S3 through Run:ai streamer."),
-    ROWS.variable("VLLM_V0_USE_OUTLINES_CACHE", kinds.truth("1"), False, GRAMMAR,
+    ROWS.variable("VLLM_V0_USE_OUTLINES_CACHE", kinds.truth("1"), False,
+                  gone_idle("compiled grammars are kept in memory only"),
                   "On-disk outlines cache for the V0 engine."),
-    ROWS.variable("VLLM_V1_USE_OUTLINES_CACHE", kinds.truth("1"), False, GRAMMAR,
+    ROWS.variable("VLLM_V1_USE_OUTLINES_CACHE", kinds.truth("1"), False,
+                  idle("compiled grammars are kept in memory only, within VLLM_XGRAMMAR_CACHE_MB"),
                   "Unbounded on-disk outlines cache."),
-    ROWS.variable("VLLM_XGRAMMAR_CACHE_MB", kinds.integer(0), 512, GRAMMAR, "Compiler cache size of xgrammar."),
+    ROWS.variable("VLLM_XGRAMMAR_CACHE_MB", kinds.integer(0), 512, {},
+                  "MiB of compiled grammars the engine keeps, whichever library compiled them."),
+    ROWS.variable("VLLM_REGEX_COMPILATION_TIMEOUT_S", kinds.number(0.1, 60), 5.0, {},
+                  "Seconds a grammar of any kind may take to compile before its request is refused."),
     ROWS.variable("VLLM_MSGPACK_ZERO_COPY_THRESHOLD", kinds.integer(0), 256,
                   idle("no tensor crosses between the processes"),
                   "Tensors above this go out-of-band in msgpack IPC."),
