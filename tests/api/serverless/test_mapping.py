@@ -123,7 +123,7 @@ def test_a_wrong_value_is_named(name, raw):
     [
         ({"TENSOR_PARALLEL_SIZE": "2"}, "parallelism"),
         ({"ENABLE_LORA": "1"}, "LoRA"),
-        ({"KV_CACHE_DTYPE": "fp8"}, "KV cache"),
+        ({"KV_CACHE_DTYPE": "fp8_ds_mla"}, "latent attention"),
         ({"WORKER_USE_RAY": "1"}, "parallelism"),
         ({"SPECULATIVE_MODEL": "x"}, "speculative decoding"),
         ({"TRUST_REMOTE_CODE": "1"}, "never runs code"),
