@@ -98,12 +98,10 @@ def _proportional_bytes(pid: int) -> int:
 
 @pytest.fixture(scope="session")
 def hostile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    running = ServerProcess(
-        tmp_path_factory.mktemp("hostile") / "log.txt",
-        "--max-model-len",
-        "256",
-        "--enable-prompt-tokens-details",
-    )
+    options = ("--max-model-len", "256", "--enable-prompt-tokens-details")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("VLLM_XGRAMMAR_CACHE_MB", "16")  # compiled grammars that are kept are no leak
+        running = ServerProcess(tmp_path_factory.mktemp("hostile") / "log.txt", *options)
     try:
         running.wait_ready()
         yield running
@@ -115,8 +113,10 @@ def hostile_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerP
 @pytest.fixture(scope="session")
 def observed(hostile_server: ServerProcess) -> Guarded:
     before = Guarded(hostile_server)
+    constrained = {"prompt": "x", "max_tokens": 2, "structured_outputs": {"regex": "[ab]{3,9}"}}
     for _ in range(3):  # memory that is taken once
         before.control()
+        assert before.post("/v1/completions", constrained)[0] == 200
     before.memory_bytes = before.resident_bytes()
     return before
 

@@ -106,10 +106,10 @@ def plan_memory(
 def headroom_bytes(card: ModelCard, scheduler: SchedulerConfig, dtype: Dtype) -> int:
     """Working memory of a step: the runtime, the widest activations, float32 logits of every sequence.
 
-    12 hidden widths cover the residual, its norm, and an MLP of up to 4 times the width with gate and product;
-    3 logit rows are the logits, their log-probabilities and one temporary.
+    18 hidden widths cover what a recorded forward pass holds at once: residual, norms, and an MLP of up to 4 times
+    the width with gate and product; 3 logit rows are the logits, their log-probabilities and one temporary.
     """
-    activations = scheduler.max_num_batched_tokens * card.hidden_size * 12 * DTYPE_BYTES[dtype]
+    activations = scheduler.max_num_batched_tokens * card.hidden_size * 18 * DTYPE_BYTES[dtype]
     logits = scheduler.max_num_seqs * card.vocab_size * 4 * 3
     return RUNTIME_BYTES + activations + logits
 

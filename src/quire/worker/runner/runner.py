@@ -26,7 +26,11 @@ class ModelRunner:
     step's forward pass runs, and why."""
 
     def __init__(
-        self, config: EngineConfig, model: CausalLM, caches: list[LayerKV], grammars: GrammarStore | None = None
+        self,
+        config: EngineConfig,
+        model: CausalLM,
+        caches: list[LayerKV],
+        grammars: GrammarStore | None = None,
     ) -> None:
         self._model = model
         self._caches = caches
