@@ -250,7 +250,7 @@ static void linear_range(const Int8Call& call, int64_t first, int64_t last) {
 #if QUIRE_LEVEL >= 4
     const bool is_plain = call.dtype == QUIRE_BFLOAT16 && !call.bias && !call.out_is_float;
     sweep_panels<Int8Tiles>(call.tiles, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first,
-                            last, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+                            last, {static_cast<char*>(call.out), call.out_stride * 2, PANEL * 2}, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
                                 const int64_t n = panel * PANEL;
                                 Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
                                                   _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};

@@ -90,14 +90,26 @@ static void clear_missing_rows(const PackedRows& to) {
         else _tile_dpbf16ps(sum, inputs, weights);                    \
     } while (0)
 
-// What will be read next, asked for in equal parts while the rows pass by a panel: the memory is busy all the time.
+// Where a panel's results go: a row of it is one line of memory, if they are bfloat16.
+struct Results {
+    char* first;
+    int64_t row_bytes, panel_bytes;
+};
+
+// What will be read and written next, asked for in equal parts while the rows pass by a panel: the memory is busy all
+// the time.
 struct Ahead {
     const char* from;
     int64_t lines;  // with each step along k
+    const char* results;
+    int64_t row_bytes;
+    int64_t rows;  // with each step along k
 
     void fetch(int64_t step) const {
         const char* at = from + step * lines * 64;
         for (int64_t line = 0; line < lines; ++line) _mm_prefetch(at + line * 64, _MM_HINT_T1);
+        for (int64_t row = step * rows; row < (step + 1) * rows; ++row)
+            asm volatile("prefetchw %0" : : "m"(results[row * row_bytes]));
     }
 };
 
@@ -163,25 +175,30 @@ INLINE void multiply_one_block(const PackedRows& x, int64_t block, int64_t begin
 // The blocks [from, to) of rows, BLOCKS_AT_ONCE at most, against one panel. finish(row, low, high) is given the sums of
 // a row, float or int32, for outputs 0 .. 15 and 16 .. 31 of the panel.
 template <class P, class F>
-INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* panel, const F& finish) {
+INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* panel, const Results& results,
+                        const F& finish) {
     alignas(64) float sums[BLOCKS_AT_ONCE * 2 * SUM_TILE];
     const int64_t passes = up(to - from, 2);
     const int64_t step = passes > 1 ? BLOCK_TILES : x.depth;  // blocks along k pay when rows come back to them
     for (int64_t begin = 0; begin < x.depth; begin += step) {
         const int64_t tiles = least(step, x.depth - begin);
+        const bool is_last = begin + tiles == x.depth;
         const char* weights = panel + begin * WEIGHT_TILE;
-        Ahead ahead{weights + least(tiles, BLOCK_TILES) * WEIGHT_TILE, up(WEIGHT_TILE / 64, passes)};
+        Ahead ahead{weights + least(tiles, BLOCK_TILES) * WEIGHT_TILE, up(WEIGHT_TILE / 64, passes), nullptr,
+                    results.row_bytes, is_last && passes > 1 ? up(2 * TILE_ROWS, tiles) : 0};
         for (int64_t block = from; block < to; block += 2) {
             float* here = sums + (block - from) * 2 * SUM_TILE;
+            ahead.results = results.first + block * TILE_ROWS * results.row_bytes;
             if (block + 2 <= to) multiply_two_blocks<P>(x, block, begin, tiles, weights, ahead, here);
             else multiply_one_block<P>(x, block, begin, tiles, weights, ahead, here);
             ahead.from += ahead.lines * tiles * 64;
+            if (!is_last) continue;
+            const int64_t rows = least(x.rows - block * TILE_ROWS, 2 * TILE_ROWS);
+            for (int64_t row = 0; row < rows; ++row) {
+                const float* low = here + row / TILE_ROWS * 2 * SUM_TILE + row % TILE_ROWS * 16;
+                finish(block * TILE_ROWS + row, low, low + SUM_TILE);
+            }
         }
-    }
-    const int64_t rows = least(x.rows, to * TILE_ROWS);
-    for (int64_t row = from * TILE_ROWS; row < rows; ++row) {
-        const float* low = sums + (row / TILE_ROWS - from) * 2 * SUM_TILE + row % TILE_ROWS * 16;
-        finish(row, low, low + SUM_TILE);
     }
 }
 
@@ -194,7 +211,7 @@ INLINE void store_both(bf16* to, const Vec* sums) {
 // it leave the second cache. finish(row, panel, low, high) as in sweep_panel.
 template <class P, class F>
 INLINE void sweep_panels(const PackedRows& x, const char* panels, int64_t panel_bytes, int64_t first, int64_t last,
-                         const F& finish) {
+                         const Results& results, const F& finish) {
     const int64_t fitting = INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES) / 2 * 2;
     const int64_t blocks = most(2, least(BLOCKS_AT_ONCE, fitting));
     const int64_t group = most(1, WEIGHTS_AT_ONCE_BYTES / panel_bytes);
@@ -203,6 +220,7 @@ INLINE void sweep_panels(const PackedRows& x, const char* panels, int64_t panel_
         for (int64_t from = 0; from < x.blocks(); from += blocks)
             for (int64_t panel = begin; panel < least(begin + group, last); ++panel)
                 sweep_panel<P>(x, from, least(from + blocks, x.blocks()), panels + panel * panel_bytes,
+                               {results.first + panel * results.panel_bytes, results.row_bytes, results.panel_bytes},
                                [&](int64_t row, const float* low, const float* high)
                                    INLINE_LAMBDA { finish(row, panel, low, high); });
 }
