@@ -37,7 +37,6 @@ constexpr int64_t SUM_TILE = TILE_ROWS * 16;               // sums of a tile
 constexpr int64_t BLOCK_TILES = 8;                         // of a panel along k: 16 KB
 constexpr int64_t BLOCKS_AT_ONCE = 16;                     // of rows, whose sums stay near as well
 constexpr int64_t INPUTS_AT_ONCE_BYTES = 1024 << 10;       // of packed rows, in the second cache
-constexpr int64_t WEIGHTS_AT_ONCE_BYTES = 512 << 10;       // of panels, beside them
 
 // Rows in tile order: (block of 16 rows, tile along k, row, 64 bytes). The last block has `tile_rows` rows, all others
 // 16; only a call of one block has fewer than 16.
@@ -207,22 +206,28 @@ INLINE void store_both(bf16* to, const Vec* sums) {
     _mm512_storeu_si512(to, __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(sums[1], sums[0])));
 }
 
-// A range of panels of `panel_bytes` each, a group of them at a time, so that neither a group nor the rows that pass by
-// it leave the second cache. finish(row, panel, low, high) as in sweep_panel.
+// The rows of a call in parts of even size that stay in the second cache while all panels pass by.
+struct RowParts {
+    int64_t count, blocks;  // of each, a whole number of pairs
+};
+
+INLINE RowParts row_parts(const PackedRows& x) {
+    const int64_t fitting = most(2, least(BLOCKS_AT_ONCE, INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES)));
+    const int64_t pairs = up(x.blocks(), 2), pairs_of_part = up(pairs, up(pairs, fitting / 2));
+    return {up(pairs, pairs_of_part), 2 * pairs_of_part};
+}
+
+// One part of the rows against a range of panels of `panel_bytes` each. finish(row, panel, low, high) as in sweep_panel.
 template <class P, class F>
-INLINE void sweep_panels(const PackedRows& x, const char* panels, int64_t panel_bytes, int64_t first, int64_t last,
-                         const Results& results, const F& finish) {
-    const int64_t fitting = INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES) / 2 * 2;
-    const int64_t blocks = most(2, least(BLOCKS_AT_ONCE, fitting));
-    const int64_t group = most(1, WEIGHTS_AT_ONCE_BYTES / panel_bytes);
+INLINE void sweep_panels(const PackedRows& x, int64_t part, const char* panels, int64_t panel_bytes, int64_t first,
+                         int64_t last, const Results& results, const F& finish) {
+    const int64_t from = part * row_parts(x).blocks, to = least(from + row_parts(x).blocks, x.blocks());
     use_tiles(TILE_BYTES, static_cast<int>(x.tile_rows));
-    for (int64_t begin = first; begin < last; begin += group)
-        for (int64_t from = 0; from < x.blocks(); from += blocks)
-            for (int64_t panel = begin; panel < least(begin + group, last); ++panel)
-                sweep_panel<P>(x, from, least(from + blocks, x.blocks()), panels + panel * panel_bytes,
-                               {results.first + panel * results.panel_bytes, results.row_bytes, results.panel_bytes},
-                               [&](int64_t row, const float* low, const float* high)
-                                   INLINE_LAMBDA { finish(row, panel, low, high); });
+    for (int64_t panel = first; panel < last; ++panel)
+        sweep_panel<P>(x, from, to, panels + panel * panel_bytes,
+                       {results.first + panel * results.panel_bytes, results.row_bytes, results.panel_bytes},
+                       [&](int64_t row, const float* low, const float* high)
+                           INLINE_LAMBDA { finish(row, panel, low, high); });
 }
 
 }  // namespace quire::QUIRE_NAMESPACE
