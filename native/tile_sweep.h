@@ -34,6 +34,7 @@ struct Int8Tiles {
 constexpr int64_t STEP_LINE = 128;                         // bytes of one step of a panel
 constexpr int64_t WEIGHT_TILE = TILE_ROWS * STEP_LINE;     // bytes to the next tile along k, in a panel
 constexpr int64_t SUM_TILE = TILE_ROWS * 16;               // sums of a tile
+constexpr int64_t PAIR_ROWS = 2 * TILE_ROWS;
 constexpr int64_t BLOCK_TILES = 8;                         // of a panel along k: 16 KB
 constexpr int64_t BLOCKS_AT_ONCE = 16;                     // of rows, whose sums stay near as well
 constexpr int64_t INPUTS_AT_ONCE_BYTES = 1024 << 10;       // of packed rows, in the second cache
@@ -178,21 +179,22 @@ INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const cha
                         const F& finish) {
     alignas(64) float sums[BLOCKS_AT_ONCE * 2 * SUM_TILE];
     const int64_t passes = up(to - from, 2);
+    const int64_t rows_of_step = to - from > 1 ? up(PAIR_ROWS, x.depth) : 0;
     const int64_t step = passes > 1 ? BLOCK_TILES : x.depth;  // blocks along k pay when rows come back to them
     for (int64_t begin = 0; begin < x.depth; begin += step) {
         const int64_t tiles = least(step, x.depth - begin);
         const bool is_last = begin + tiles == x.depth;
         const char* weights = panel + begin * WEIGHT_TILE;
         Ahead ahead{weights + least(tiles, BLOCK_TILES) * WEIGHT_TILE, up(WEIGHT_TILE / 64, passes), nullptr,
-                    results.row_bytes, is_last && passes > 1 ? up(2 * TILE_ROWS, tiles) : 0};
+                    results.row_bytes, begin * rows_of_step < PAIR_ROWS ? rows_of_step : 0};
         for (int64_t block = from; block < to; block += 2) {
             float* here = sums + (block - from) * 2 * SUM_TILE;
-            ahead.results = results.first + block * TILE_ROWS * results.row_bytes;
+            ahead.results = results.first + (block * TILE_ROWS + begin * rows_of_step) * results.row_bytes;
             if (block + 2 <= to) multiply_two_blocks<P>(x, block, begin, tiles, weights, ahead, here);
             else multiply_one_block<P>(x, block, begin, tiles, weights, ahead, here);
             ahead.from += ahead.lines * tiles * 64;
             if (!is_last) continue;
-            const int64_t rows = least(x.rows - block * TILE_ROWS, 2 * TILE_ROWS);
+            const int64_t rows = least(x.rows - block * TILE_ROWS, PAIR_ROWS);
             for (int64_t row = 0; row < rows; ++row) {
                 const float* low = here + row / TILE_ROWS * 2 * SUM_TILE + row % TILE_ROWS * 16;
                 finish(block * TILE_ROWS + row, low, low + SUM_TILE);
