@@ -241,7 +241,7 @@ INLINE int64_t linear_cost(const LinearCall<T>& call) {
 
 // How many parts the rows of a call come in.
 template <class Call>
-INLINE int64_t parts_of(const Call& call) {
+INLINE int64_t parts_of([[maybe_unused]] const Call& call) {
 #if QUIRE_LEVEL >= 4
     if (call.tiles.tiles) return row_parts(call.tiles).count;
 #endif
