@@ -221,9 +221,9 @@ static void* convert_inputs(LinearCall<bf16>& call, const bf16* x, int64_t x_str
     return call.tiles.tiles;
 }
 
-static void sweep_linear(const LinearCall<bf16>& call, int64_t first, int64_t last) {
-    sweep_panels<Bfloat16Tiles>(call.tiles, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first,
-                                last, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+static void sweep_linear(const LinearCall<bf16>& call, int64_t part, int64_t first, int64_t last) {
+    sweep_panels<Bfloat16Tiles>(call.tiles, part, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first,
+                                last, {static_cast<char*>(call.out), call.out_stride * 2, PANEL * 2}, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
                                     const Vec sums[VECS] = {load(low), load(high)};
                                     const int64_t n = panel * PANEL;
                                     if (call.bias || call.out_is_float || n + PANEL > call.outputs)
@@ -233,13 +233,44 @@ static void sweep_linear(const LinearCall<bf16>& call, int64_t first, int64_t la
 }
 #endif
 
-// All rows against a range of panels.
+// The work of one unit, in cache lines or so.
 template <class T>
-static void linear_range(const LinearCall<T>& call, int64_t first, int64_t last) {
+INLINE int64_t linear_cost(const LinearCall<T>& call) {
+    return call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64 * most(4, call.rows);
+}
+
+// How many parts the rows of a call come in.
+template <class Call>
+INLINE int64_t parts_of([[maybe_unused]] const Call& call) {
 #if QUIRE_LEVEL >= 4
-    if constexpr (Product<T>::K == 2) return sweep_linear(call, first, last);
+    if (call.tiles.tiles) return row_parts(call.tiles).count;
+#endif
+    return 1;
+}
+
+// A part of the rows against a range of panels.
+template <class T>
+static void linear_part(const LinearCall<T>& call, [[maybe_unused]] int64_t part, int64_t first, int64_t last) {
+#if QUIRE_LEVEL >= 4
+    if constexpr (Product<T>::K == 2) return sweep_linear(call, part, first, last);
 #endif
     linear_panels(call, first, last);
+}
+
+// All rows against a range of panels.
+template <class Call>
+static void linear_range(const Call& call, int64_t first, int64_t last) {
+    for (int64_t part = 0; part < parts_of(call); ++part) linear_part(call, part, first, last);
+}
+
+// All rows against all panels, shared out part after part: a thread stays with its rows.
+template <class Call>
+static void linear_shared(const Call& call, int64_t outputs) {
+    const int64_t panels = up(outputs, PANEL), parts = parts_of(call);
+    share(parts * panels, linear_cost(call) / parts, [&](int64_t first, int64_t last) {
+        for (int64_t part = first / panels; part * panels < last; ++part)
+            linear_part(call, part, most(first - part * panels, 0), least(last - part * panels, panels));
+    });
 }
 
 // Calls body(call) with the inputs in the form of the weight's type and where results go left open.
@@ -260,20 +291,13 @@ static void with_linear(const QuireLinear& weight, const void* x, int64_t x_stri
     });
 }
 
-// The work of one unit, in cache lines or so.
-template <class T>
-INLINE int64_t linear_cost(const LinearCall<T>& call) {
-    return call.steps * PANEL * static_cast<int64_t>(sizeof(typename Product<T>::Step)) / 64 * most(4, call.rows);
-}
-
 static void linear(const QuireLinearCall* asked) {
     if (asked->rows == 0) return;
     with_linear(*asked->weight, asked->x, asked->x_stride, asked->rows, asked->bias, [&](auto& call) {
         call.out = asked->out;
         call.out_stride = call.outputs;
         call.out_is_float = asked->out_is_float;
-        share(up(call.outputs, PANEL), linear_cost(call),
-              [&](int64_t first, int64_t last) { linear_range(call, first, last); });
+        linear_shared(call, call.outputs);
     });
 }
 

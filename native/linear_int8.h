@@ -246,11 +246,11 @@ static void* round_inputs(Int8Call& call, const T* x, int64_t x_stride) {
 #endif
 }
 
-static void linear_range(const Int8Call& call, int64_t first, int64_t last) {
+static void linear_part(const Int8Call& call, [[maybe_unused]] int64_t part, int64_t first, int64_t last) {
 #if QUIRE_LEVEL >= 4
     const bool is_plain = call.dtype == QUIRE_BFLOAT16 && !call.bias && !call.out_is_float;
-    sweep_panels<Int8Tiles>(call.tiles, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first,
-                            last, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+    sweep_panels<Int8Tiles>(call.tiles, part, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first,
+                            last, {static_cast<char*>(call.out), call.out_stride * 2, PANEL * 2}, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
                                 const int64_t n = panel * PANEL;
                                 Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
                                                   _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
@@ -292,8 +292,7 @@ static void linear_int8(const QuireLinearInt8Call* asked) {
         call.out = asked->out;
         call.out_stride = asked->weight->outputs;
         call.out_is_float = asked->out_is_float;
-        share(up(asked->weight->outputs, PANEL), linear_cost(call),
-              [&](int64_t first, int64_t last) { linear_range(call, first, last); });
+        linear_shared(call, asked->weight->outputs);
     });
 }
 

@@ -34,10 +34,10 @@ struct Int8Tiles {
 constexpr int64_t STEP_LINE = 128;                         // bytes of one step of a panel
 constexpr int64_t WEIGHT_TILE = TILE_ROWS * STEP_LINE;     // bytes to the next tile along k, in a panel
 constexpr int64_t SUM_TILE = TILE_ROWS * 16;               // sums of a tile
+constexpr int64_t PAIR_ROWS = 2 * TILE_ROWS;
 constexpr int64_t BLOCK_TILES = 8;                         // of a panel along k: 16 KB
 constexpr int64_t BLOCKS_AT_ONCE = 16;                     // of rows, whose sums stay near as well
 constexpr int64_t INPUTS_AT_ONCE_BYTES = 1024 << 10;       // of packed rows, in the second cache
-constexpr int64_t WEIGHTS_AT_ONCE_BYTES = 512 << 10;       // of panels, beside them
 
 // Rows in tile order: (block of 16 rows, tile along k, row, 64 bytes). The last block has `tile_rows` rows, all others
 // 16; only a call of one block has fewer than 16.
@@ -90,14 +90,26 @@ static void clear_missing_rows(const PackedRows& to) {
         else _tile_dpbf16ps(sum, inputs, weights);                    \
     } while (0)
 
-// What will be read next, asked for in equal parts while the rows pass by a panel: the memory is busy all the time.
+// Where a panel's results go: a row of it is one line of memory, if they are bfloat16.
+struct Results {
+    char* first;
+    int64_t row_bytes, panel_bytes;
+};
+
+// What will be read and written next, asked for in equal parts while the rows pass by a panel: the memory is busy all
+// the time.
 struct Ahead {
     const char* from;
     int64_t lines;  // with each step along k
+    const char* results;
+    int64_t row_bytes;
+    int64_t rows;  // with each step along k
 
     void fetch(int64_t step) const {
         const char* at = from + step * lines * 64;
         for (int64_t line = 0; line < lines; ++line) _mm_prefetch(at + line * 64, _MM_HINT_T1);
+        for (int64_t row = step * rows; row < (step + 1) * rows; ++row)
+            asm volatile("prefetchw %0" : : "m"(results[row * row_bytes]));
     }
 };
 
@@ -163,25 +175,31 @@ INLINE void multiply_one_block(const PackedRows& x, int64_t block, int64_t begin
 // The blocks [from, to) of rows, BLOCKS_AT_ONCE at most, against one panel. finish(row, low, high) is given the sums of
 // a row, float or int32, for outputs 0 .. 15 and 16 .. 31 of the panel.
 template <class P, class F>
-INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* panel, const F& finish) {
+INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const char* panel, const Results& results,
+                        const F& finish) {
     alignas(64) float sums[BLOCKS_AT_ONCE * 2 * SUM_TILE];
     const int64_t passes = up(to - from, 2);
+    const int64_t rows_of_step = to - from > 1 ? up(PAIR_ROWS, x.depth) : 0;
     const int64_t step = passes > 1 ? BLOCK_TILES : x.depth;  // blocks along k pay when rows come back to them
     for (int64_t begin = 0; begin < x.depth; begin += step) {
         const int64_t tiles = least(step, x.depth - begin);
+        const bool is_last = begin + tiles == x.depth;
         const char* weights = panel + begin * WEIGHT_TILE;
-        Ahead ahead{weights + least(tiles, BLOCK_TILES) * WEIGHT_TILE, up(WEIGHT_TILE / 64, passes)};
+        Ahead ahead{weights + least(tiles, BLOCK_TILES) * WEIGHT_TILE, up(WEIGHT_TILE / 64, passes), nullptr,
+                    results.row_bytes, begin * rows_of_step < PAIR_ROWS ? rows_of_step : 0};
         for (int64_t block = from; block < to; block += 2) {
             float* here = sums + (block - from) * 2 * SUM_TILE;
+            ahead.results = results.first + (block * TILE_ROWS + begin * rows_of_step) * results.row_bytes;
             if (block + 2 <= to) multiply_two_blocks<P>(x, block, begin, tiles, weights, ahead, here);
             else multiply_one_block<P>(x, block, begin, tiles, weights, ahead, here);
             ahead.from += ahead.lines * tiles * 64;
+            if (!is_last) continue;
+            const int64_t rows = least(x.rows - block * TILE_ROWS, PAIR_ROWS);
+            for (int64_t row = 0; row < rows; ++row) {
+                const float* low = here + row / TILE_ROWS * 2 * SUM_TILE + row % TILE_ROWS * 16;
+                finish(block * TILE_ROWS + row, low, low + SUM_TILE);
+            }
         }
-    }
-    const int64_t rows = least(x.rows, to * TILE_ROWS);
-    for (int64_t row = from * TILE_ROWS; row < rows; ++row) {
-        const float* low = sums + (row / TILE_ROWS - from) * 2 * SUM_TILE + row % TILE_ROWS * 16;
-        finish(row, low, low + SUM_TILE);
     }
 }
 
@@ -190,21 +208,28 @@ INLINE void store_both(bf16* to, const Vec* sums) {
     _mm512_storeu_si512(to, __builtin_bit_cast(__m512i, _mm512_cvtne2ps_pbh(sums[1], sums[0])));
 }
 
-// A range of panels of `panel_bytes` each, a group of them at a time, so that neither a group nor the rows that pass by
-// it leave the second cache. finish(row, panel, low, high) as in sweep_panel.
+// The rows of a call in parts of even size that stay in the second cache while all panels pass by.
+struct RowParts {
+    int64_t count, blocks;  // of each, a whole number of pairs
+};
+
+INLINE RowParts row_parts(const PackedRows& x) {
+    const int64_t fitting = most(2, least(BLOCKS_AT_ONCE, INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES)));
+    const int64_t pairs = up(x.blocks(), 2), pairs_of_part = up(pairs, up(pairs, fitting / 2));
+    return {up(pairs, pairs_of_part), 2 * pairs_of_part};
+}
+
+// One part of the rows against a range of panels of `panel_bytes` each. finish(row, panel, low, high) as in sweep_panel.
 template <class P, class F>
-INLINE void sweep_panels(const PackedRows& x, const char* panels, int64_t panel_bytes, int64_t first, int64_t last,
-                         const F& finish) {
-    const int64_t fitting = INPUTS_AT_ONCE_BYTES / (x.depth * TILE_ROWS * TILE_BYTES) / 2 * 2;
-    const int64_t blocks = most(2, least(BLOCKS_AT_ONCE, fitting));
-    const int64_t group = most(1, WEIGHTS_AT_ONCE_BYTES / panel_bytes);
+INLINE void sweep_panels(const PackedRows& x, int64_t part, const char* panels, int64_t panel_bytes, int64_t first,
+                         int64_t last, const Results& results, const F& finish) {
+    const int64_t from = part * row_parts(x).blocks, to = least(from + row_parts(x).blocks, x.blocks());
     use_tiles(TILE_BYTES, static_cast<int>(x.tile_rows));
-    for (int64_t begin = first; begin < last; begin += group)
-        for (int64_t from = 0; from < x.blocks(); from += blocks)
-            for (int64_t panel = begin; panel < least(begin + group, last); ++panel)
-                sweep_panel<P>(x, from, least(from + blocks, x.blocks()), panels + panel * panel_bytes,
-                               [&](int64_t row, const float* low, const float* high)
-                                   INLINE_LAMBDA { finish(row, panel, low, high); });
+    for (int64_t panel = first; panel < last; ++panel)
+        sweep_panel<P>(x, from, to, panels + panel * panel_bytes,
+                       {results.first + panel * results.panel_bytes, results.row_bytes, results.panel_bytes},
+                       [&](int64_t row, const float* low, const float* high)
+                           INLINE_LAMBDA { finish(row, panel, low, high); });
 }
 
 }  // namespace quire::QUIRE_NAMESPACE
