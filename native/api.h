@@ -317,6 +317,26 @@ struct QuireProbeCall {
     int32_t kind;
 };
 
+// One row of float32 x, with `row_stride` between rows, for each of `rows`: row index[r], or r where there is no index.
+// maxima are the largest of each row and finite; the rest is as in model/ops/draw_tokens.py. tokens and draws
+// (rows, draws_per_row), totals (rows) the weights that were drawn from, added up.
+struct QuireDrawCall {
+    int64_t rows;
+    const float* x;
+    const int64_t* index;
+    const float* maxima;
+    const float* scales;
+    const float* floors;
+    const int64_t* top_k;
+    const int64_t* top_p;
+    const int64_t* draws;
+    int64_t* tokens;
+    int64_t* totals;
+    int64_t width;
+    int64_t row_stride;
+    int64_t draws_per_row;
+};
+
 struct QuireKernels {
     void (*linear_pack)(const void* weight, int64_t row_stride, const QuireLinear* to);
     void (*linear_int8_pack)(int32_t dtype, const void* weight, int64_t row_stride, const QuireLinearInt8* to);
@@ -337,6 +357,7 @@ struct QuireKernels {
     void (*layer_norm)(const QuireLayerNormCall*);
     void (*angles)(const QuireAnglesCall*);
     void (*first_largest)(const QuireFirstLargestCall*);
+    void (*draw_tokens)(const QuireDrawCall*);
     void (*kv_write)(const QuireKvWriteCall*);
     void (*rope_kv_write)(const QuireRopeKvWriteCall*);
     int64_t (*probe)(const QuireProbeCall*);

@@ -2,6 +2,7 @@
 #include "activation.h"
 #include "angles.h"
 #include "attention.h"
+#include "draw_tokens.h"
 #include "first_largest.h"
 #include "kv_write.h"
 #include "layer_norm.h"
@@ -40,6 +41,7 @@ const QuireKernels kernels = {
     .layer_norm = layer_norm,
     .angles = angles,
     .first_largest = first_largest,
+    .draw_tokens = draw_tokens,
     .kv_write = kv_write,
     .rope_kv_write = rope_kv_write,
     .probe = probe,

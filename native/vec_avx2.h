@@ -65,6 +65,36 @@ INLINE Vec zero_below(Vec x, float limit, Vec y) {
     return _mm256_andnot_ps(_mm256_cmp_ps(x, splat(limit), _CMP_LT_OQ), y);
 }
 INLINE Vec keep_nan(Vec x, Vec y) { return _mm256_blendv_ps(y, x, _mm256_cmp_ps(x, x, _CMP_UNORD_Q)); }
+
+using Whole = __m256i;
+
+INLINE Whole splat_whole(int32_t x) { return _mm256_set1_epi32(x); }
+INLINE Whole load_whole(const int32_t* from) { return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(from)); }
+INLINE Whole add(Whole a, Whole b) { return _mm256_add_epi32(a, b); }
+INLINE Whole count_from(int32_t first) { return add(splat_whole(first), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7)); }
+INLINE int32_t sum(Whole x) {
+    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(x), _mm256_extracti128_si256(x, 1));
+    four = _mm_add_epi32(four, _mm_shuffle_epi32(four, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(four, _mm_shuffle_epi32(four, 0xb1)));
+}
+INLINE Whole truncate(Vec x) { return _mm256_cvttps_epi32(x); }
+INLINE Vec to_floats(Whole x) { return _mm256_cvtepi32_ps(x); }
+INLINE uint32_t within(Vec x, float low, float high) {
+    __m256 inside = _mm256_and_ps(_mm256_cmp_ps(x, splat(low), _CMP_GE_OQ), _mm256_cmp_ps(x, splat(high), _CMP_LT_OQ));
+    return static_cast<uint32_t>(_mm256_movemask_ps(inside));
+}
+INLINE int64_t pick_out(uint32_t bits, Vec x, Whole ids, float* to, int32_t* to_ids) {
+    float values[WIDTH];
+    int32_t numbers[WIDTH];
+    store(values, x);
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(numbers), ids);
+    int64_t count = 0;
+    for (; bits; bits &= bits - 1, ++count) {
+        to[count] = values[__builtin_ctz(bits)];
+        to_ids[count] = numbers[__builtin_ctz(bits)];
+    }
+    return count;
+}
 INLINE float highest(Vec x) {
     __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     four = _mm_max_ps(four, _mm_movehl_ps(four, four));

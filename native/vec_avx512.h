@@ -54,6 +54,28 @@ INLINE Vec keep_nan(Vec x, Vec y) { return _mm512_mask_mov_ps(y, _mm512_cmp_ps_m
 INLINE float sum(Vec x) { return _mm512_reduce_add_ps(x); }
 INLINE float highest(Vec x) { return _mm512_reduce_max_ps(x); }
 
+using Whole = __m512i;
+
+INLINE Whole splat_whole(int32_t x) { return _mm512_set1_epi32(x); }
+INLINE Whole load_whole(const int32_t* from) { return _mm512_loadu_si512(from); }
+INLINE Whole add(Whole a, Whole b) { return _mm512_add_epi32(a, b); }
+INLINE Whole count_from(int32_t first) {
+    return add(splat_whole(first), _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15));
+}
+INLINE int32_t sum(Whole x) { return _mm512_reduce_add_epi32(x); }
+INLINE Whole truncate(Vec x) { return _mm512_cvttps_epi32(x); }
+INLINE Vec to_floats(Whole x) { return _mm512_cvtepi32_ps(x); }
+INLINE uint32_t within(Vec x, float low, float high) {
+    __mmask16 from_low = _mm512_cmp_ps_mask(x, splat(low), _CMP_GE_OQ);
+    return _mm512_mask_cmp_ps_mask(from_low, x, splat(high), _CMP_LT_OQ);
+}
+INLINE int64_t pick_out(uint32_t bits, Vec x, Whole ids, float* to, int32_t* to_ids) {
+    const auto mask = static_cast<__mmask16>(bits);  // whole vectors are stored: some processors store parts slowly
+    _mm512_storeu_ps(to, _mm512_maskz_compress_ps(mask, x));
+    _mm512_storeu_si512(to_ids, _mm512_maskz_compress_epi32(mask, ids));
+    return __builtin_popcount(bits);
+}
+
 #if QUIRE_LEVEL >= 3
 // accumulator + even·even + odd·odd of 16 bfloat16 pairs against one pair.
 INLINE Vec pair_dot(Vec accumulator, __m512i pairs, uint32_t pair) {

@@ -40,6 +40,25 @@ INLINE Vec scale_by_power_of_two(Vec x, Vec n) { return __builtin_ldexpf(x, stat
 INLINE Vec zero_below(Vec x, float limit, Vec y) { return x < limit ? 0.0f : y; }
 INLINE Vec keep_nan(Vec x, Vec y) { return x != x ? x : y; }
 INLINE float sum(Vec x) { return x; }
+
+using Whole = int32_t;
+
+INLINE Whole splat_whole(int32_t x) { return x; }
+INLINE Whole load_whole(const int32_t* from) { return *from; }
+INLINE Whole count_from(int32_t first) { return first; }
+INLINE Whole add(Whole a, Whole b) { return a + b; }
+INLINE int32_t sum(Whole x) { return x; }
+INLINE Whole truncate(Vec x) { return static_cast<int32_t>(x); }
+INLINE Vec to_floats(Whole x) { return static_cast<float>(x); }
+// Bit i says that low <= x[i] < high.
+INLINE uint32_t within(Vec x, float low, float high) { return x >= low && x < high; }
+// Writes the elements whose bits are set one after the other, and perhaps others up to WIDTH; says how many they are.
+INLINE int64_t pick_out(uint32_t bits, Vec x, Whole ids, float* to, int32_t* to_ids) {
+    *to = x;
+    *to_ids = ids;
+    return bits;
+}
+
 INLINE float highest(Vec x) { return x; }
 INLINE Vec sums(const Vec* x) { return x[0]; }
 

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from quire.base.errors import EngineFault, InvalidValue
 from quire.base.messages import PositionLogprobs, SampledRow, SamplingParams, SequenceStart
+from quire.model.ops.draw_tokens import whole_weights
 from quire.worker.sampling import Sampler, SampleRequest
 from quire.worker.sampling.randomness import draw_bits
 
@@ -95,12 +96,13 @@ def reference_changes(start: SequenceStart, logits: np.ndarray) -> np.ndarray:
 
 
 def reference_weights(sampling: SamplingParams, row: np.ndarray) -> list[int]:
-    scaled = (row - row.max()) / np.float32(sampling.temperature)
-    # exp is the one function whose bits are the library's own; its values are checked below.
-    exps = torch.from_numpy(scaled).exp().numpy()
-    np.testing.assert_allclose(exps, np.exp(scaled.astype(np.float64)), rtol=1e-6, atol=1e-30)
-    weights = [math.floor(float(value) * 2**40) for value in exps]
-    weights = [weight if weight >= Fraction(sampling.min_p) * 2**40 else 0 for weight in weights]
+    scaled = (row - row.max()) * np.float32(math.log2(math.e) / sampling.temperature)
+    scaled = np.maximum(scaled, np.float32(-64))
+    # 2**t is the one function whose bits are the op's own; its values are checked below.
+    weights = whole_weights(torch.from_numpy(scaled)[None])[0].tolist()
+    np.testing.assert_allclose(weights, np.exp2(scaled.astype(np.float64)) * 2**40, rtol=1e-6, atol=1)
+    floor = np.float32(math.log2(sampling.min_p)) if sampling.min_p > 0 else -math.inf
+    weights = [weight if t >= floor else 0 for weight, t in zip(weights, scaled, strict=True)]
     order = [i for i in sorted(range(len(row)), key=lambda i: (-scaled[i], i)) if weights[i] > 0]
     if sampling.top_k > 0:
         order = order[: sampling.top_k]

@@ -5,6 +5,7 @@ from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.contract import Op
+from quire.model.ops.draw_tokens import FULL_WEIGHT, Truncation, draw_tokens, kept_weights, logit_scales
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
 from quire.model.ops.keep_allowed import keep_allowed
@@ -23,23 +24,28 @@ from quire.model.ops.table import OPS, explain
 from quire.model.ops.top_logits import top_logits
 
 __all__ = [
+    "FULL_WEIGHT",
     "OPS",
     "AttentionBatch",
     "HeadNorms",
     "LayerKV",
     "Op",
+    "Truncation",
     "activation",
     "add",
     "angles",
+    "draw_tokens",
     "embedding",
     "explain",
     "first_largest",
     "keep_allowed",
+    "kept_weights",
     "kv_write",
     "layer_norm",
     "linear",
     "linear_int4",
     "linear_int8",
+    "logit_scales",
     "paged_attention",
     "rms_norm",
     "rope",

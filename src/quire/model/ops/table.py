@@ -8,6 +8,7 @@ from quire.model.ops.activation import activation
 from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.contract import Choice, Op
+from quire.model.ops.draw_tokens import draw_tokens
 from quire.model.ops.embedding import embedding
 from quire.model.ops.first_largest import first_largest
 from quire.model.ops.keep_allowed import keep_allowed
@@ -45,6 +46,7 @@ OPS: dict[str, Op[..., Any]] = {
         paged_attention,
         first_largest,
         keep_allowed,
+        draw_tokens,
     )
 }
 

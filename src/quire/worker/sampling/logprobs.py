@@ -1,6 +1,6 @@
 """Log-probabilities of chosen and of leading tokens, without writing out a log-softmax over the vocabulary.
 
-log p = logit - max - log(sum of exp(logit - max)), the sum taken in whole numbers (see weights.py), so it
+log p = logit - max - log(sum of exp(logit - max)), the sum taken in whole numbers (see draw_tokens), so it
 is the same to the bit whatever the batch. Shapes: r rows of this call, V vocabulary, K leading tokens.
 """
 
@@ -14,8 +14,8 @@ from torch import Tensor
 
 from quire.base.messages import PositionLogprobs
 from quire.model import ops
+from quire.model.ops import FULL_WEIGHT, Truncation, logit_scales
 from quire.worker.sampling.ordering import leading
-from quire.worker.sampling.weights import ONE, whole_weights
 
 
 def position_logprobs(
@@ -62,7 +62,11 @@ def _rank(value: float, leading_values: list[float], row_V: Tensor) -> int:
 
 def _log_normalisers(values_rV: Tensor) -> list[float]:
     """log(sum of exp(logit)) of each row, in float64."""
+    num_rows = len(values_rV)
     maxima_r, _ = ops.first_largest(values_rV)
-    totals = whole_weights(values_rV - maxima_r[:, None]).sum(dim=1)
-    pairs = zip(maxima_r.tolist(), totals.tolist(), strict=True)
-    return [maximum + math.log(total / ONE) for maximum, total in pairs]
+    scales_r = logit_scales([1.0] * num_rows).to(values_rV.device)
+    nothing = Truncation.of([0.0] * num_rows, [0] * num_rows, [1.0] * num_rows)
+    no_draws = torch.empty((num_rows, 0), dtype=torch.int64, device=values_rV.device)
+    _, totals_r = ops.draw_tokens(values_rV, None, maxima_r, scales_r, nothing, no_draws)
+    pairs = zip(maxima_r.tolist(), totals_r.tolist(), strict=True)
+    return [maximum + math.log(total / FULL_WEIGHT) for maximum, total in pairs]

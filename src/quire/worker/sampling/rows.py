@@ -55,12 +55,12 @@ class Row:
         """Rows with equal needs are worked off together."""
         state = self.state
         wants_logprobs = state.num_logprobs is not None
-        return bool(self.steps), state.is_greedy, state.truncates, state.narrows, wants_logprobs
+        return bool(self.steps), state.is_greedy, wants_logprobs, wants_logprobs and state.truncates
 
     @property
     def is_light(self) -> bool:
-        """Whether the row needs next to no temporaries of the vocabulary's size."""
-        return self.state.narrows and self.state.num_logprobs is None
+        """Whether the row is drawn from where it stands, without a copy of its logits."""
+        return not self.steps and self.state.num_logprobs is None
 
     @property
     def sample_indices(self) -> list[int]:
@@ -91,10 +91,10 @@ def failed(request: SampleRequest, error: str, sample_index: int = 0) -> list[Sa
 
 
 def alike_chunks(rows: list[Row], rows_at_once: int) -> Iterator[list[Row]]:
-    """The rows in groups of equal needs, at most `rows_at_once` in each (light rows: four times as many)."""
+    """The rows in groups of equal needs, at most `rows_at_once` in each (light rows: all)."""
     for _, group in groupby(sorted(rows, key=lambda row: row.needs), key=lambda row: row.needs):
         alike = list(group)
-        width = rows_at_once * 4 if alike[0].is_light else rows_at_once
+        width = len(alike) if alike[0].is_light else rows_at_once
         for begin in range(0, len(alike), width):
             yield alike[begin : begin + width]
 

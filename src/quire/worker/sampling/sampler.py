@@ -1,8 +1,9 @@
 """Sampler: one row of logits in, one outcome per sample out, and the same outcome whatever else is in the batch.
 
-Rows go three ways. Greedy rows that ask for nothing are one arg max over the whole batch. The others are
-grouped by what they need, so a feature costs nothing where it is not used, and worked off in chunks that
-fit a processor's cache. Whatever goes wrong with a row fails that row alone.
+Rows go three ways. Greedy rows that ask for nothing are one arg max over the whole batch; random rows that
+change no logits are one draw from where they stand. The others are grouped by what they need, so a feature
+costs nothing where it is not used, and copied in chunks that fit a processor's cache. Whatever goes wrong
+with a row fails that row alone.
 Shapes: R rows of the step, r rows of a chunk, V vocabulary.
 """
 
@@ -17,13 +18,12 @@ from torch import Tensor
 from quire.base.errors import EngineFault, InvalidValue, QuireError
 from quire.base.messages import PositionLogprobs, SampledRow, SequenceStart
 from quire.model import ops
+from quire.model.ops import Truncation, kept_weights, logit_scales
 from quire.worker.grammar import GrammarStore
 from quire.worker.sampling.logprobs import position_logprobs
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
-from quire.worker.sampling.truncation import Truncation, weigh
-from quire.worker.sampling.weights import draw_tokens
 
 _CHUNK_VALUES = 2**18  # 1 MiB of float32: a chunk and its temporaries stay in a core's L2 cache
 _CHUNK_VALUES_DEVICE = 2**26  # accelerators want wide launches; bounds temporaries to a few GiB
@@ -147,42 +147,22 @@ class Sampler:
     def _sample_chunk(self, logits_RV: Tensor, rows: list[Row]) -> None:
         """Fill rows of equal needs with tokens and log-probabilities."""
         indices = torch.tensor([row.index for row in rows], device=logits_RV.device)
+        wants_logprobs = rows[0].state.num_logprobs is not None
+        if not rows[0].steps and not wants_logprobs:
+            _draw(logits_RV, indices, rows)
+            return
         raw_rV = logits_RV.index_select(0, indices)
-        changed_rV = _apply_steps(raw_rV, rows) if rows[0].steps else raw_rV
-        shown_rV = changed_rV
+        changed_rV = raw_rV
+        if rows[0].steps:
+            changed_rV = raw_rV.clone() if wants_logprobs and not self._is_processed else raw_rV
+            _apply_steps(changed_rV, rows)
         if rows[0].state.is_greedy:
             for row in rows:
                 row.tokens = [row.best] * row.request.num_samples
         else:
-            shown_rV = self._draw(changed_rV, rows)
-        if rows[0].state.num_logprobs is not None:
-            self._attach_logprobs(shown_rV if self._is_processed else raw_rV, rows)
-
-    def _draw(self, logits_rV: Tensor, rows: list[Row]) -> Tensor:
-        """Fill random rows with tokens; returns the logits after temperature and truncation."""
-        states = [row.state for row in rows]
-        maxima_r = logits_rV.new_tensor([row.maximum for row in rows])
-        temperatures_r = logits_rV.new_tensor([state.temperature for state in states])
-        asked = None
-        if states[0].truncates:
-            asked = Truncation(
-                min_p=[state.min_p for state in states],
-                top_k=[state.top_k for state in states],
-                top_p=[state.top_p for state in states],
-            )
-        pool = weigh(logits_rV, maxima_r, temperatures_r, asked)
-        draws = [
-            [draw_bits(row.state.seed, row.request.position, sample) for sample in row.sample_indices]
-            for row in rows
-        ]
-        for row, tokens in zip(rows, draw_tokens(pool.weights_rC, draws, pool.ids_rC), strict=True):
-            row.tokens = tokens
-        if states[0].num_logprobs is None or not self._is_processed:
-            return logits_rV
-        shown_rV = logits_rV / temperatures_r[:, None]
-        if asked is not None:
-            shown_rV.masked_fill_(~pool.kept_mask(logits_rV.shape[1]), -torch.inf)
-        return shown_rV
+            _draw(changed_rV, None, rows)
+        if wants_logprobs:
+            self._attach_logprobs(_as_drawn(changed_rV, rows) if self._is_processed else raw_rV, rows)
 
     def _attach_logprobs(self, values_rV: Tensor, rows: list[Row]) -> None:
         answers = position_logprobs(
@@ -200,9 +180,43 @@ def _rows_at_once(logits_RV: Tensor) -> int:
     return max(1, values // logits_RV.shape[1])
 
 
-def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
-    """A copy of the logits after each row's own steps; renews what the rows know of their largest logit."""
-    changed_rV = raw_rV.clone()
+def _draw(logits_RV: Tensor, indices_r: Tensor | None, rows: list[Row]) -> None:
+    """Fill random rows with tokens; `indices_r` says where their logits are, None that they are all there is."""
+    draws = [
+        [draw_bits(row.state.seed, row.request.position, sample) for sample in row.sample_indices]
+        for row in rows
+    ]
+    most = max(len(row) for row in draws)
+    draws_rN = torch.tensor([row + [0] * (most - len(row)) for row in draws], device=logits_RV.device)
+    tokens_rN, _ = ops.draw_tokens(logits_RV, indices_r, *_changes(logits_RV, rows), draws_rN)
+    for row, own, tokens in zip(rows, draws, tokens_rN.tolist(), strict=True):
+        row.tokens = tokens[: len(own)]
+
+
+def _changes(logits_RV: Tensor, rows: list[Row]) -> tuple[Tensor, Tensor, Truncation]:
+    """Each row's largest logit, scale and truncation, as the op takes them."""
+    states = [row.state for row in rows]
+    asked = Truncation.of(
+        min_p=[state.min_p for state in states],
+        top_k=[state.top_k for state in states],
+        top_p=[state.top_p for state in states],
+    )
+    maxima_r = logits_RV.new_tensor([row.maximum for row in rows])
+    return maxima_r, logit_scales([state.temperature for state in states]).to(logits_RV.device), asked
+
+
+def _as_drawn(logits_rV: Tensor, rows: list[Row]) -> Tensor:
+    """The logits after temperature and truncation, which greedy rows know nothing of."""
+    if rows[0].state.is_greedy:
+        return logits_rV
+    shown_rV = logits_rV / logits_rV.new_tensor([row.state.temperature for row in rows])[:, None]
+    if rows[0].state.truncates:
+        shown_rV.masked_fill_(kept_weights(logits_rV, *_changes(logits_rV, rows)) == 0, -torch.inf)
+    return shown_rV
+
+
+def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
+    """Apply each row's own steps in place; renews what the rows know of their largest logit."""
     for row, row_V in zip(rows, changed_rV, strict=True):
         for step in row.steps:
             step.apply(row_V, row.state.output_ids)
@@ -214,7 +228,6 @@ def _apply_steps(raw_rV: Tensor, rows: list[Row]) -> Tensor:
                 f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
                 "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty"
             )
-    return changed_rV
 
 
 def _explain(error: Exception, doing: str) -> str:

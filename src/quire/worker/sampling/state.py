@@ -6,7 +6,6 @@ from quire.base.messages import SequenceStart
 from quire.worker.grammar import GrammarProgress, GrammarStore
 from quire.worker.sampling.penalties import Penalties
 from quire.worker.sampling.steps import GrammarMask, MinTokens, Step, compile_steps
-from quire.worker.sampling.truncation import is_worth_narrowing
 
 
 class SequenceState:
@@ -21,8 +20,6 @@ class SequenceState:
         self.min_p = sampling.min_p
         self.top_k = sampling.top_k if 0 < sampling.top_k < vocab_size else 0  # 0: off
         self.top_p = float(sampling.top_p)
-        # A small top_k leaves so few tokens that the rest of the work hardly counts.
-        self.narrows = not self.is_greedy and self.top_k > 0 and is_worth_narrowing(self.top_k, vocab_size)
         self.num_logprobs = sampling.logprobs  # None: not asked, -1: the whole vocabulary
         self._output_ids = start.token_ids[start.num_prompt_tokens :]
         self._steps = compile_steps(start, vocab_size)
