@@ -34,7 +34,7 @@ EFFECTS = {
     "gpu-memory-utilization": (
         ["--gpu-memory-utilization", "0.25"],
         "engine.cache.num_blocks",
-        3089,
+        3065,
     ),
     "kv-cache-memory-bytes": (["--kv-cache-memory-bytes", "1G"], "memory.kv_bytes", GIB),
     "cpu-kvcache-space": ([{"VLLM_CPU_KVCACHE_SPACE": "3"}], "memory.kv_bytes", 3 * GIB),
