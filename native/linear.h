@@ -222,14 +222,16 @@ static void* convert_inputs(LinearCall<bf16>& call, const bf16* x, int64_t x_str
 }
 
 static void sweep_linear(const LinearCall<bf16>& call, int64_t part, int64_t first, int64_t last) {
-    sweep_panels<Bfloat16Tiles>(call.tiles, part, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first,
-                                last, {static_cast<char*>(call.out), call.out_stride * 2, PANEL * 2}, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
-                                    const Vec sums[VECS] = {load(low), load(high)};
-                                    const int64_t n = panel * PANEL;
-                                    if (call.bias || call.out_is_float || n + PANEL > call.outputs)
-                                        return finish(call, row, n, sums);
-                                    store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
-                                });
+    const int64_t size = call.out_is_float ? sizeof(float) : sizeof(bf16);
+    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size};
+    sweep_panels<Bfloat16Tiles>(
+        call.tiles, part, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first, last, results,
+        [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+            const Vec sums[VECS] = {load(low), load(high)};
+            const int64_t n = panel * PANEL;
+            if (call.bias || call.out_is_float || n + PANEL > call.outputs) return finish(call, row, n, sums);
+            store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+        });
 }
 #endif
 

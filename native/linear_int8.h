@@ -249,18 +249,21 @@ static void* round_inputs(Int8Call& call, const T* x, int64_t x_stride) {
 static void linear_part(const Int8Call& call, [[maybe_unused]] int64_t part, int64_t first, int64_t last) {
 #if QUIRE_LEVEL >= 4
     const bool is_plain = call.dtype == QUIRE_BFLOAT16 && !call.bias && !call.out_is_float;
-    sweep_panels<Int8Tiles>(call.tiles, part, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first,
-                            last, {static_cast<char*>(call.out), call.out_stride * 2, PANEL * 2}, [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
-                                const int64_t n = panel * PANEL;
-                                Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
-                                                  _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
-                                if (!is_plain || n + PANEL > call.weight->outputs)
-                                    return finish_int8(call, row, n, sums);
-                                const Vec x_scale = splat(call.x_scales[row]);
-                                UNROLL for (int v = 0; v < VECS; ++v)
-                                    sums[v] = mul(mul(sums[v], x_scale), load(call.weight->scales + n + v * WIDTH));
-                                store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
-                            });
+    const int64_t size = call.out_is_float || call.dtype == QUIRE_FLOAT32 ? 4 : 2;
+    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size};
+    sweep_panels<Int8Tiles>(
+        call.tiles, part, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first, last,
+        results,
+        [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
+            const int64_t n = panel * PANEL;
+            Vec sums[VECS] = {_mm512_cvtepi32_ps(_mm512_loadu_si512(low)),
+                              _mm512_cvtepi32_ps(_mm512_loadu_si512(high))};
+            if (!is_plain || n + PANEL > call.weight->outputs) return finish_int8(call, row, n, sums);
+            const Vec x_scale = splat(call.x_scales[row]);
+            UNROLL for (int v = 0; v < VECS; ++v)
+                sums[v] = mul(mul(sums[v], x_scale), load(call.weight->scales + n + v * WIDTH));
+            store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+        });
 #else
     int8_panels(call, first, last);
 #endif
