@@ -21,7 +21,8 @@ CONTROL = {
     "max_tokens": 12,
     "logprobs": True,
 }
-MEMORY_SLACK_BYTES = 64 << 20
+MEMORY_SLACK_BYTES = 64 << 20  # of one request
+MOST_GROWN_BYTES = 256 << 20  # of all of them together: what caches and heaps keep
 CONTROL_LIMIT_S = 5.0
 
 
@@ -32,7 +33,7 @@ class Guarded:
         self.server = server
         self.answer = self.control()
         self.engine_pids = server.children()
-        self.memory_bytes = self.resident_bytes()
+        self.memory_bytes = self.first_bytes = self.resident_bytes()
 
     def control(self) -> Any:
         status, reply = self.server.post("/v1/chat/completions", CONTROL)
@@ -85,8 +86,11 @@ class Guarded:
         assert self.server.children() == self.engine_pids, "the engine process was replaced"
         self.server.wait_metric("vllm:num_requests_running", 0)
         self.server.wait_metric("vllm:kv_cache_usage_perc", 0)
-        grown = self.resident_bytes() - self.memory_bytes
+        memory_bytes = self.resident_bytes()
+        grown, grown_in_all = memory_bytes - self.memory_bytes, memory_bytes - self.first_bytes
         assert grown < MEMORY_SLACK_BYTES, f"{grown / 2**20:.0f} MiB more than before"
+        assert grown_in_all < MOST_GROWN_BYTES, f"{grown_in_all / 2**20:.0f} MiB more than at first"
+        self.memory_bytes = memory_bytes
 
 
 def _proportional_bytes(pid: int) -> int:
@@ -117,7 +121,7 @@ def observed(hostile_server: ServerProcess) -> Guarded:
     for _ in range(3):  # memory that is taken once
         before.control()
         assert before.post("/v1/completions", constrained)[0] == 200
-    before.memory_bytes = before.resident_bytes()
+    before.memory_bytes = before.first_bytes = before.resident_bytes()
     return before
 
 
