@@ -28,11 +28,9 @@ namespace quire::QUIRE_NAMESPACE {
 
 struct Bfloat16Tiles {
     static constexpr bool IS_INT8 = false;
-    static constexpr int64_t INPUT_BYTES = 2;
 };
 struct Int8Tiles {
     static constexpr bool IS_INT8 = true;
-    static constexpr int64_t INPUT_BYTES = 1;
 };
 
 constexpr int64_t STEP_LINE = 128;                         // bytes of one step of a panel
