@@ -87,6 +87,7 @@ class EngineProcess:
 
         executor = UniprocExecutor(config, self._progress())
         split_s.update(executor.split_s)
+        gc.collect()  # what importing left behind would be kept for good
         gc.freeze()  # what is loaded stays: later collections need not visit it
         self._send(Ready(split_s, executor.providers()))
         return EngineCore(config, executor)
