@@ -94,8 +94,8 @@ def engine_deaths(n: int, chooser: random.Random, number: int) -> Figure:
 
 
 def restarts(n: int) -> Figure:
-    """n kills of an engine of Qwen3-0.6B's shape under 8 streams: from the signal until it takes requests again, and until
-    each stream has gone on."""
+    """n kills of an engine of Qwen3-0.6B's shape under 8 streams: until it takes requests again, and until each
+    stream goes on."""
     ready_s: list[float] = []
     gaps_s: list[float] = []
     num_broken = 0

@@ -112,8 +112,8 @@ def state(pid: int) -> str:
 
 
 def resident_bytes(pid: int) -> int:
-    """What a process holds of its own. Pages of files are left out: its share of them changes with the other processes
-    that map the same libraries."""
+    """What a process holds of its own. Pages of files are left out: its share of them changes with the other
+    processes that map the same libraries."""
     total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
         if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
