@@ -75,7 +75,7 @@ def resolve(
         max_model_len=max_model_len,
         cache=cache,
         scheduler=scheduler,
-        load_format=asked["load_format"],
+        load_format="auto" if asked["load_format"] == "hf" else asked["load_format"],
         seed=asked["seed"],
         num_threads=num_threads,
         quantization=quantization,

@@ -67,7 +67,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_model_len: int
     cache: CacheConfig
     scheduler: SchedulerConfig
-    load_format: Literal["auto", "safetensors", "dummy"] = "auto"
+    load_format: Literal["auto", "safetensors", "pt", "dummy"] = "auto"
     seed: int = 0
     num_threads: int = 0  # 0: one per core granted
     quantization: str = (

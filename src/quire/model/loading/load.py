@@ -11,13 +11,14 @@ from pathlib import Path
 import torch
 
 from quire.base.config import EngineConfig
-from quire.model.checkpoint import ConfigKeys, TensorEntry, weight_entries
+from quire.model.checkpoint import ConfigKeys
 from quire.model.families import FAMILIES
 from quire.model.layers import CausalLM
 from quire.model.loading.dummy import fill_dummy
 from quire.model.loading.fill import fill_from_files
 from quire.model.loading.packed_cache import PackedCache, cache_for
 from quire.model.loading.place import restore, take
+from quire.model.loading.weight_files import WeightFiles, open_weights
 
 logger = logging.getLogger(__name__)
 Report = Callable[[int, int], None]  # (bytes done, bytes in all)
@@ -32,31 +33,31 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
     if config.load_format == "dummy":
         fill_dummy(network, dtype, report, config.quantization)
         return network.eval()
-    entries = weight_entries(Path(config.card.folder))
-    cache = cache_for(config, network, entries)
+    files = open_weights(Path(config.card.folder), config.load_format)
+    cache = cache_for(config, network, files.entries)
     if cache is not None:
         weights = cache.read(report)
-        if weights is None and _write_cache(cache, config, entries, report):
+        if weights is None and _write_cache(cache, config, files, report):
             weights = cache.read(lambda done, total: None)
         if weights is not None:
             for name, weight in weights.items():
                 restore(network, name, weight, config.quantization)
             return network.eval()
-    _fill(network, config, entries, report)
+    _fill(network, config, files, report)
     return network.eval()
 
 
 def _fill(
     network: CausalLM,
     config: EngineConfig,
-    entries: dict[str, TensorEntry],
+    files: WeightFiles,
     report: Report,
     placed: Callable[[str], None] = lambda name: None,
 ) -> None:
     fill_from_files(
         network,
         network.weights(),
-        entries,
+        files,
         getattr(torch, config.dtype),
         report,
         scheme=config.quantization,
@@ -65,16 +66,14 @@ def _fill(
     )
 
 
-def _write_cache(
-    cache: PackedCache, config: EngineConfig, entries: dict[str, TensorEntry], report: Report
-) -> bool:
+def _write_cache(cache: PackedCache, config: EngineConfig, files: WeightFiles, report: Report) -> bool:
     """Packs weight by weight into the cache's file, so that one of them is in memory at a time. False, with a line
     in the log, when the file cannot be written."""
     network = build_network(config)
     started_s = time.monotonic()
     try:
         with cache.writer() as writer:
-            _fill(network, config, entries, report, lambda name: writer.add(name, take(network, name)))
+            _fill(network, config, files, report, lambda name: writer.add(name, take(network, name)))
     except OSError as problem:
         logger.warning("weights are packed without a cache: %s cannot be written (%s)", cache.path, problem)
         return False
