@@ -23,7 +23,7 @@ SETTINGS = (
         value_states=by_value(QUANTIZATION, "bitsandbytes", "gguf")
         | by_value(NOT_SAFETENSORS, *OTHER_FORMATS),
         doc="How weights are read: auto, hf and safetensors map safetensors files, pt maps torch's .bin and .pt "
-        "files and takes nothing but tensors from them, dummy makes random weights for measurements and needs no files.",
+        "files and takes nothing but tensors from them, dummy makes random weights and needs no files.",
     ),
     Setting(
         name="download-dir",
