@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from quire.api.startup import Startup, prepare_startup
+from quire.base.commands import ResetPrefixes
 from quire.base.config import Asked
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
@@ -119,8 +120,9 @@ class LLM:
             prompts.append({"prompt": text, "add_special_tokens": False})
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
-    def reset_prefix_cache(self) -> None:
-        self._client.forget_prefixes()
+    def reset_prefix_cache(self) -> bool:
+        """Compute prompts anew that begin like earlier ones; returns whether nothing is remembered any more."""
+        return self._client.ask(ResetPrefixes())
 
     def _params_for(
         self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int

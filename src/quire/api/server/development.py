@@ -9,6 +9,7 @@ from starlette.routing import Route
 
 from quire.api.server.replies import json_reply
 from quire.api.server.service import Service
+from quire.base.commands import ResetPrefixes
 
 _SECRET_FIELDS = ("api_keys", "ssl_keyfile")
 
@@ -17,8 +18,7 @@ def development_routes(service: Service) -> list[Route]:
     async def reset_prefix_cache(_request: Request) -> Response:
         """Prompts that begin like earlier ones are computed anew."""
         service.generating_session()  # refuses while there is no engine to tell
-        service.client.forget_prefixes()
-        return json_reply({"status": "ok"})
+        return json_reply({"success": await service.client.ask(ResetPrefixes())})
 
     async def server_info(_request: Request) -> Response:
         """Both configurations, without keys."""

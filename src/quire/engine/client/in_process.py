@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TypeVar
 
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.engine.client.threads import let_threads_sleep
+
+T = TypeVar("T")
 
 
 class InProcessClient:
@@ -31,8 +35,9 @@ class InProcessClient:
     def abort(self, request_id: str, index: int | None = None) -> None:
         self._core.abort(request_id, index)
 
-    def forget_prefixes(self) -> None:
-        self._core.forget_prefixes()
+    def ask(self, command: Command[T]) -> T:
+        """The answer, at once. Raises what the command cannot be carried out for."""
+        return self._core.answer(command)
 
     @property
     def has_work(self) -> bool:

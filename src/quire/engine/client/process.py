@@ -11,17 +11,19 @@ import logging
 import time
 from collections import Counter
 from enum import Enum
+from typing import TypeVar
 
 from quire.base import errors
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineDead
+from quire.base.errors import CommandFailed, EngineDead
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.base.wire import (
     Abort,
+    Answer,
     Configure,
     Events,
     Failed,
-    ForgetPrefixes,
     Loading,
     Pause,
     Ready,
@@ -29,6 +31,7 @@ from quire.base.wire import (
     Stop,
     Submit,
 )
+from quire.engine.client.asks import Asks
 from quire.engine.client.journal import Journal
 from quire.engine.client.link import EngineLink
 from quire.engine.client.quarantine import Quarantine, Trial
@@ -39,6 +42,7 @@ logger = logging.getLogger(__name__)
 
 MAX_CRASHES = 3
 CRASH_WINDOW_S = 60.0
+T = TypeVar("T")
 
 
 class EngineState(Enum):
@@ -80,6 +84,7 @@ class ProcessClient:
         self._link = EngineLink(socket_folder)
         self._ended_links: set[asyncio.Task[None]] = set()
         self._journal = Journal()
+        self._asks = Asks()
         self._trial = Trial()
         self._quarantine = Quarantine()
         self._became_ready: asyncio.Future[None] | None = None
@@ -149,9 +154,17 @@ class ProcessClient:
             self._vigil.note_news()
             self._link.send(Resume(engine_id))
 
-    def forget_prefixes(self) -> None:
-        """Empty the prefix cache."""
-        self._link.send(ForgetPrefixes())
+    # ---- administration ----
+
+    async def ask(self, command: Command[T]) -> T:
+        """Have the engine carry out a command between two steps; returns its answer. Raises InvalidValue for what is
+        not allowed, CommandFailed for what went wrong or when the engine ended meanwhile, EngineDead."""
+        if self.state is EngineState.DEAD:
+            raise EngineDead(self.failure)
+        message, answered = self._asks.open(command)
+        self._link.send(message)
+        value: T = await answered
+        return value
 
     # ---- news ----
 
@@ -169,6 +182,10 @@ class ProcessClient:
                         self._link.send(Pause(event.request_id))
                 if self._trial.accused is not None:
                     self._hear_trial(self._trial.accused, events)
+            case Answer(stats=stats):
+                self._vigil.note_news()
+                self.stats = stats
+                self._asks.settle(message)
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
@@ -185,7 +202,8 @@ class ProcessClient:
         """Replace a process that makes no progress although it has something to do."""
         while True:
             await asyncio.sleep(self._vigil.interval_s)
-            is_loading = self.state is EngineState.LOADING
+            # a command, too, may take as long as it computes or reads
+            is_loading = self.state is EngineState.LOADING or len(self._asks) > 0
             if not (is_loading or self._journal.expects_news):
                 self._vigil.begin(time.monotonic())  # an idle engine has nothing to say
                 continue
@@ -224,6 +242,7 @@ class ProcessClient:
         """A new process takes up every open request, one by one if one of them is suspected of the end of the old
         one; what is submitted meanwhile queues behind them."""
         self._retire(self._link)
+        self._asks.fail_all(CommandFailed("the engine process ended before it had answered; ask again"))
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=self._config.cache.num_blocks)
         self.load_done_bytes = 0
@@ -275,6 +294,7 @@ class ProcessClient:
         self.state = EngineState.DEAD
         self.failure = message
         self._journal.fail_all(message)
+        self._asks.fail_all(EngineDead(message))
         if self._became_ready is not None and not self._became_ready.done():
             error_class = getattr(errors, kind, EngineDead)
             self._became_ready.set_exception(error_class(message))

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TypeVar
 
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
 from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
 from quire.engine.core.attempt import Executor, execute_in_parts
+from quire.engine.core.control import Control
 from quire.engine.core.waiting_room import WaitingRoom
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class EngineCore:
@@ -22,6 +26,7 @@ class EngineCore:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
         self._executor = executor
         self._waiting_room = WaitingRoom(executor, self.scheduler)
+        self._control = Control(self.scheduler)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
@@ -41,8 +46,9 @@ class EngineCore:
     def resume(self, request_id: str) -> None:
         self.scheduler.resume(request_id)
 
-    def forget_prefixes(self) -> None:
-        self.scheduler.kv.forget_prefixes()
+    def answer(self, command: Command[T]) -> T:
+        """Carry out a command, between two steps. Raises what it cannot be carried out for."""
+        return self._control.answer(command)
 
     @property
     def has_work(self) -> bool:

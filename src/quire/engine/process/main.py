@@ -14,19 +14,21 @@ from collections.abc import Callable
 import zmq
 
 from quire.base.config import EngineConfig
-from quire.base.errors import QuireError
+from quire.base.errors import QuireError, UserError
 from quire.base.logs import set_up_logging
 from quire.base.plugins import run_plugins
 from quire.base.wire import (
     Abort,
+    Answer,
+    Ask,
     Codec,
     Configure,
     Downward,
     Events,
     Failed,
-    ForgetPrefixes,
     Loading,
     Pause,
+    Problem,
     Ready,
     Resume,
     Stop,
@@ -121,12 +123,26 @@ class EngineProcess:
                 core.pause(request_id)
             case Resume(request_id):
                 core.resume(request_id)
-            case ForgetPrefixes():
-                core.forget_prefixes()
+            case Ask():
+                self._send(self._answer(message, core))
             case Stop():
                 self._stopping = True
             case _:
                 logger.warning("unexpected message %s", type(message).__name__)
+
+    def _answer(self, ask: Ask, core: EngineCore) -> Answer:
+        """Whatever goes wrong is the asker's to hear: the engine goes on."""
+        value, problem = None, None
+        try:
+            value = core.answer(ask.command)
+        except UserError as error:
+            problem = Problem(error.message, error.field, is_callers=True)
+        except Exception as error:  # also of code that is not Quire's: what administrators bring
+            logger.exception("%s failed", type(ask.command).__name__)
+            problem = Problem(
+                str(error) if isinstance(error, QuireError) else f"{type(error).__name__}: {error}"
+            )
+        return Answer(ask_id=ask.ask_id, stats=core.stats(), value=value, problem=problem)
 
     def _send(self, message: Upward) -> None:
         self._socket.send(self._codec.encode(message))

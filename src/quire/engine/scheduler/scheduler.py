@@ -116,6 +116,11 @@ class Scheduler:
                 del self._paused[sequence]
                 self._waiting.put_back(sequence)
 
+    def unseat_all(self) -> None:
+        """Preempt everybody: no block is held afterwards, and whatever was computed is computed again."""
+        for sequence in reversed(list(self._running)):
+            self._preempt(sequence)
+
     @property
     def has_work(self) -> bool:
         return bool(self._running) or len(self._waiting) > 0 or bool(self._events)
