@@ -29,6 +29,7 @@ class Ask:
     continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] | None = None
     add_special_tokens: bool = False  # the template wrote them already
+    cuts_max_tokens: bool = False  # to what the context has room for, rather than refuse more
     priority: int = 0
     cache_salt: str = ""
 

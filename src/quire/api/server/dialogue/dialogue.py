@@ -6,14 +6,18 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
+import msgspec
+
 from quire.api.server.dialogue.ask import Ask, forced_functions
+from quire.api.server.dialogue.fitting import encode
 from quire.api.server.dialogue.reading import Reading, SampleReader, choose_reading
 from quire.api.server.dialogue.rendering import render
 from quire.api.server.fields import renamed
 from quire.api.server.generation import Prepared, generate
 from quire.api.server.service import Service
+from quire.base.messages import SamplingParams
 from quire.text.parsers import Event
-from quire.text.session import CompletionOutput, RequestOutput, Session
+from quire.text.session import CompletionOutput, RequestOutput, Session, context_tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +51,11 @@ async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dial
         service, session, ask, ask.messages, tools=ask.tools, reasoning_effort=ask.reasoning_effort
     )
     reading = choose_reading(service, session, ask, prompt, forced)
+    sampling = await _cut(session, ask, prompt) if ask.cuts_max_tokens else ask.sampling
     with renamed({"structured_outputs": "tools"} if forced else {}):
         request = await session.prepare(
             prompt,
-            ask.sampling,
+            sampling,
             request_id=ask.request_id,
             priority=ask.priority,
             cache_salt=ask.cache_salt,
@@ -59,6 +64,18 @@ async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dial
             reasoning=reading.reasoning_format,
         )
     return Dialogue(Prepared(request, prompt, reading.shown_ids), reading)
+
+
+async def _cut(session: Session, ask: Ask, prompt: str) -> SamplingParams:
+    """Sampling whose max_tokens fits beside the prompt, unless that is too long itself."""
+    max_tokens = ask.sampling.max_tokens
+    most = context_tokens(session.config)
+    if max_tokens is None or 4 * len(prompt) + max_tokens <= most:  # a character is four tokens at most
+        return ask.sampling
+    if len(prompt) > session.config.max_model_len * session.tokenizer.longest_token_chars:
+        return ask.sampling  # refused below, before it is tokenized
+    room = most - len(await encode(session, prompt, add_special_tokens=ask.add_special_tokens))
+    return msgspec.structs.replace(ask.sampling, max_tokens=min(max_tokens, max(1, room)))
 
 
 async def converse(
