@@ -19,6 +19,8 @@ from tests.api.server.scripted_engine import (
     server_config,
     write_model_folder,
 )
+from tokenizers import AddedToken
+from tokenizers import Tokenizer as Backend
 
 from quire.api.server import Service, create_app
 from quire.api.server.http_protocol import BoundedHttpProtocol
@@ -27,6 +29,7 @@ from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
 
 ANSWER = "hello world, how are you?"
+HERMES = {"tool_call_parser": "hermes", "reasoning_parser": "qwen3", "enable_auto_tool_choice": True}
 
 
 @pytest.fixture(scope="session")
@@ -86,6 +89,34 @@ async def http(
 ) -> AsyncIterator[httpx.AsyncClient]:
     async with connect(service) as client:
         yield client
+
+
+@pytest.fixture(scope="session")
+def tool_folder(tmp_path_factory) -> Path:
+    """The scripted model, with markers that are special tokens, as in Qwen2.5 or Kimi K2."""
+    folder = tmp_path_factory.mktemp("tools-model")
+    write_model_folder(folder)
+    backend = Backend.from_file(str(folder / "tokenizer.json"))
+    markers = ["<tool_call>", "</tool_call>", "<|other|>"]
+    backend.add_special_tokens([AddedToken(one, special=True, normalized=False) for one in markers])
+    backend.save(str(folder / "tokenizer.json"))
+    return folder
+
+
+@pytest.fixture
+def answering(tool_folder) -> Callable[..., Service]:
+    """A Service whose model writes the given text; keyword arguments change the ServerConfig."""
+    tokenizer = Tokenizer.load(tool_folder)
+
+    def make(text: str, **changes: object) -> Service:
+        config = engine_config(tool_folder, max_model_len=1024)
+        answer = [*tokenizer.encode(text), config.card.eos_token_ids[0]]
+        engine = ScriptedEngine(lambda _request, _index: answer, config.card.eos_token_ids[0])
+        service = Service(engine, config, server_config(**{**HERMES, **changes}))
+        service.session = Session(engine, config, tokenizer, ChatTemplate.load(tool_folder), {})
+        return service
+
+    return make
 
 
 class LiveServer:

@@ -118,6 +118,11 @@ EFFECTS = {
     ),
     "enable-request-id-headers": (["--enable-request-id-headers"], "server.enable_request_id_headers", True),
     "enable-log-requests": (["--enable-log-requests"], "server.enable_log_requests", True),
+    "enable-responses-api-store": (
+        [{"VLLM_ENABLE_RESPONSES_API_STORE": "1"}],
+        "server.stores_responses",
+        True,
+    ),
     "uvicorn-log-level": (["--uvicorn-log-level", "error"], "server.uvicorn_log_level", "error"),
     "disable-uvicorn-access-log": (["--disable-uvicorn-access-log"], "server.disable_access_log", True),
     "allowed-origins": (["--allowed-origins", "https://a"], "server.allowed_origins", ["https://a"]),

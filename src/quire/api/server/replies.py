@@ -23,6 +23,11 @@ def event(body: Any) -> bytes:
     return b"data: " + _encoder.encode(body) + b"\n\n"
 
 
+def named_event(name: str, body: Any) -> bytes:
+    """A server-sent event that also says its name outside of the JSON."""
+    return b"event: " + name.encode() + b"\ndata: " + _encoder.encode(body) + b"\n\n"
+
+
 async def start_events(send: Send, headers: list[tuple[bytes, bytes]] | None = None) -> None:
     """Send status 200 and the headers of an event stream."""
     await send(

@@ -1,9 +1,9 @@
-"""A streamed reply: events go out as they come, an error becomes an event, and `[DONE]` is always the last one."""
+"""A streamed reply: events go out as they come, an error becomes an event, and the route's ending comes last."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import aclosing
 
 from starlette.types import Receive, Scope, Send
@@ -18,11 +18,23 @@ logger = logging.getLogger("quire.server")
 
 
 class StreamedReply:
-    """An ASGI response over ready-made event bytes. Hanging up closes the generator, which aborts the work."""
+    """An ASGI response over ready-made event bytes. Hanging up closes the generator, which aborts the work.
 
-    def __init__(self, service: Service, events: AsyncGenerator[bytes, None]) -> None:
+    `spell_error` makes an event of an error, `ending` comes after everything else.
+    """
+
+    def __init__(
+        self,
+        service: Service,
+        events: AsyncGenerator[bytes, None],
+        *,
+        spell_error: Callable[[Exception], bytes] = lambda error: event(error_body(error)),
+        ending: bytes = DONE,
+    ) -> None:
         self._service = service
         self._events = events
+        self._spell_error = spell_error
+        self._ending = ending
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
         with self._service.under_way():
@@ -40,5 +52,5 @@ class StreamedReply:
             except Exception as error:
                 if not isinstance(error, QuireError):
                     logger.exception("a stream failed")
-                await send_events(send, event(error_body(error)))
-        await send_events(send, DONE, last=True)
+                await send_events(send, self._spell_error(error))
+        await send_events(send, self._ending, last=True)

@@ -249,6 +249,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         max_header_count=asked["h11_max_header_count"],
         keep_alive_s=asked["http_timeout_keep_alive"],
         has_dev_routes=asked["server_dev_mode"],
+        stores_responses=asked["enable_responses_api_store"],
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
         step_timeout_s=asked["execute_model_timeout_seconds"],

@@ -135,6 +135,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_header_count: int = 256
     keep_alive_s: int = 5  # how long an idle connection stays open
     has_dev_routes: bool = False
+    stores_responses: bool = False  # /v1/responses keeps what it answered, within a bound
     outlives_engine: bool = False  # keep answering after the engine died
     socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
     step_timeout_s: int | None = None  # None: judged by recent steps; 0: a step may take any time

@@ -3,20 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
-from pathlib import Path
 
 import httpx
 import openai
 import pytest
-from tests.api.server.scripted_engine import ScriptedEngine, engine_config, server_config, write_model_folder
-from tokenizers import AddedToken
-from tokenizers import Tokenizer as Backend
-
-from quire.api.server import Service
-from quire.text.session import Session
-from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
 
 HELLO = [{"role": "user", "content": "hello"}]
 TOOLS = [
@@ -35,35 +25,6 @@ CALLS = (
 )
 THINKING = "<think>\nThe weather first.\n</think>\n\n"
 EXPECTED = [("weather", {"city": "Köln"}), ("news", {"city": "Rome"})]
-HERMES = {"tool_call_parser": "hermes", "reasoning_parser": "qwen3", "enable_auto_tool_choice": True}
-
-
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory) -> Path:
-    """The scripted model, with markers that are special tokens, as in Qwen2.5 or Kimi K2."""
-    folder = tmp_path_factory.mktemp("tools-model")
-    write_model_folder(folder)
-    backend = Backend.from_file(str(folder / "tokenizer.json"))
-    markers = ["<tool_call>", "</tool_call>", "<|other|>"]
-    backend.add_special_tokens([AddedToken(one, special=True, normalized=False) for one in markers])
-    backend.save(str(folder / "tokenizer.json"))
-    return folder
-
-
-@pytest.fixture
-def answering(folder) -> Callable[..., Service]:
-    """A Service whose model writes the given text; keyword arguments change the ServerConfig."""
-    tokenizer = Tokenizer.load(folder)
-
-    def make(text: str, **changes: object) -> Service:
-        config = engine_config(folder, max_model_len=1024)
-        answer = [*tokenizer.encode(text), config.card.eos_token_ids[0]]
-        engine = ScriptedEngine(lambda _request, _index: answer, config.card.eos_token_ids[0])
-        service = Service(engine, config, server_config(**{**HERMES, **changes}))
-        service.session = Session(engine, config, tokenizer, ChatTemplate.load(folder), {})
-        return service
-
-    return make
 
 
 @pytest.fixture

@@ -2,21 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import ASGIApp
 
-from quire.api.server.disconnect import ClientGone
 from quire.api.server.openai.chat import chat_completions
 from quire.api.server.openai.completions import completions
 from quire.api.server.openai.models import list_models, show_model
 from quire.api.server.openai.tokenize import detokenize, tokenize
+from quire.api.server.routing import Handler, service_route
 from quire.api.server.service import Service
-
-Handler = Callable[[Service, Request], Awaitable[ASGIApp]]
 
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/chat/completions", chat_completions),
@@ -27,18 +20,6 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/detokenize", detokenize),
 )
 
-_CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; only the access log sees it
-
 
 def openai_routes(service: Service) -> list[Route]:
-    return [Route(path, _endpoint(service, handler), methods=[method]) for method, path, handler in _ROUTES]
-
-
-def _endpoint(service: Service, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:
-    async def endpoint(request: Request) -> ASGIApp:
-        try:
-            return await handler(service, request)
-        except ClientGone:
-            return Response(status_code=_CLIENT_CLOSED_REQUEST)
-
-    return endpoint
+    return [service_route(service, *row) for row in _ROUTES]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-from functools import partial
 from typing import Any
 
 import msgspec
@@ -11,10 +9,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from quire.api.server.body import read_request
-from quire.api.server.fields import FieldTable
+from quire.api.server.dialogue import encode, render
+from quire.api.server.fields import FieldTable, renamed
 from quire.api.server.openai.conversation import read_messages, read_tools
-from quire.api.server.openai.rendering import render
-from quire.api.server.openai.sampling import renamed
 from quire.api.server.openai.shared_fields import Int, names_of
 from quire.api.server.replies import json_reply
 from quire.api.server.service import Service
@@ -52,8 +49,6 @@ class DetokenizeReply(msgspec.Struct):
     prompt: str
 
 
-_THREAD_CHARS = 20_000  # more than this is tokenized beside the event loop
-
 TOKENIZE_FIELDS = FieldTable(taken=names_of(TokenizeRequest), harmless={}, refused={})
 DETOKENIZE_FIELDS = FieldTable(taken=names_of(DetokenizeRequest), harmless={}, refused={})
 
@@ -63,8 +58,7 @@ async def tokenize(service: Service, request: Request) -> Response:
     fields = await read_request(request, TokenizeRequest, TOKENIZE_FIELDS)
     service.served_name(fields.model)
     text, adds_special_tokens = _text(service, session, fields)
-    encode = partial(session.tokenizer.encode, text, add_special_tokens=adds_special_tokens)
-    tokens = await asyncio.to_thread(encode) if len(text) > _THREAD_CHARS else encode()
+    tokens = await encode(session, text, add_special_tokens=adds_special_tokens)
     texts = [session.tokenizer.token_text(token) for token in tokens] if fields.return_token_strs else None
     return json_reply(
         TokenizeReply(
