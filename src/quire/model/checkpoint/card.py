@@ -52,6 +52,7 @@ def read_card(
         weight_bytes=sum(entry.size_bytes for entry in read_headers(folder).values()),
         hf_config=config,
         sampling_defaults=sampling_defaults(generation),
+        is_encoder=family.is_encoder,
     )
 
 

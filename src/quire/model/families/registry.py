@@ -10,13 +10,21 @@ from typing import Any
 class Family:
     """One family. `network` is "module:class" inside this room, imported when a model is built.
 
-    `defaults` are the values a key has when config.json leaves it out (older files do).
+    `defaults` are the values a key has when config.json leaves it out (older files do). An encoder looks both ways:
+    it takes whole sequences, holds no KV cache and generates nothing.
     """
 
     model_type: str
     architectures: tuple[str, ...]
     network: str
     defaults: dict[str, Any] = field(default_factory=dict)
+    is_encoder: bool = False
+
+
+def _encoders(name: str, *more: str) -> tuple[str, ...]:
+    """The architectures of an encoder whose trunk is kept, with the classifiers that are understood."""
+    endings = ("Model", "ForMaskedLM", *more, "ForSequenceClassification", "ForTokenClassification")
+    return tuple(name + ending for ending in endings)
 
 
 _GEMMA3 = {
@@ -30,6 +38,7 @@ _GEMMA3 = {
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
+        Family("bert", _encoders("Bert", "ForPreTraining"), "bert:Bert", is_encoder=True),
         Family("gemma2", ("Gemma2ForCausalLM",), "gemma2:Gemma2", {"head_dim": 256}),
         Family("gemma3", ("Gemma3ForConditionalGeneration",), "gemma3:Gemma3", _GEMMA3),
         Family("gemma3_text", ("Gemma3ForCausalLM",), "gemma3:Gemma3", _GEMMA3),
