@@ -144,6 +144,12 @@ class ConfigKeys:
             )
         return value
 
+    def wholes(self, key: str, default: Any = _REQUIRED) -> list[int]:
+        value = self._take(key, default)
+        if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
+            self._refuse_type(key, value, "a list of whole numbers")
+        return list(value)
+
     def strings(self, key: str, default: Any = _REQUIRED) -> list[str]:
         value = self._take(key, default)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
