@@ -12,7 +12,7 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
 
     `max_model_len` is the longest context the checkpoint was made for, in tokens. `kv_heads` has one entry
     per layer. `hf_config` is the whole text config, for the family's own file. `sampling_defaults` are the
-    usable entries of `generation_config.json`.
+    usable entries of `generation_config.json`. `is_encoder` is the family's: whole sequences, no KV cache.
     """
 
     folder: str
@@ -30,3 +30,4 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     weight_bytes: int
     hf_config: dict[str, Any]
     sampling_defaults: dict[str, Any] = {}
+    is_encoder: bool = False

@@ -2,8 +2,10 @@
 
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
+from quire.model.layers.encoder import Encoder, EncoderAttention, TokenTypes
 from quire.model.layers.layer import Layer
 from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
+from quire.model.layers.network import Network
 from quire.model.layers.norm import LayerNorm, RMSNorm
 from quire.model.layers.rotary import Angles, Rotary
 from quire.model.layers.step_input import LayerCache, StepInput
@@ -16,13 +18,17 @@ __all__ = [
     "AttentionBatch",
     "CausalLM",
     "Embedding",
+    "Encoder",
+    "EncoderAttention",
     "Layer",
     "LayerCache",
     "LayerKV",
     "LayerNorm",
     "Linear",
+    "Network",
     "RMSNorm",
     "Rotary",
     "StepInput",
+    "TokenTypes",
     "hold_prepared",
 ]

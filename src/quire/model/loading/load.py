@@ -13,7 +13,7 @@ import torch
 from quire.base.config import EngineConfig
 from quire.model.checkpoint import ConfigKeys
 from quire.model.families import FAMILIES
-from quire.model.layers import CausalLM
+from quire.model.layers import Network
 from quire.model.loading.dummy import fill_dummy
 from quire.model.loading.fill import fill_from_files
 from quire.model.loading.packed_cache import PackedCache, cache_for
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 Report = Callable[[int, int], None]  # (bytes done, bytes in all)
 
 
-def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
+def load_model(config: EngineConfig, report: Report | None = None) -> Network:
     """The network of `config.card` in `config.dtype`. Raises CheckpointError naming a tensor that is missing,
     left over or of the wrong shape. `load_format` dummy fills small deterministic weights without files."""
     network = build_network(config)
@@ -48,7 +48,7 @@ def load_model(config: EngineConfig, report: Report | None = None) -> CausalLM:
 
 
 def _fill(
-    network: CausalLM,
+    network: Network,
     config: EngineConfig,
     files: WeightFiles,
     report: Report,
@@ -81,11 +81,11 @@ def _write_cache(cache: PackedCache, config: EngineConfig, files: WeightFiles, r
     return True
 
 
-def build_network(config: EngineConfig) -> CausalLM:
+def build_network(config: EngineConfig) -> Network:
     """The network with parameters that have a shape but no memory."""
     module, name = FAMILIES[config.card.model_type].network.split(":")
     network_class = getattr(importlib.import_module(f"quire.model.families.{module}"), name)
     keys = ConfigKeys(config.card.hf_config, str(Path(config.card.folder) / "config.json"))
     with torch.device("meta"):
-        network: CausalLM = network_class(config, keys)
+        network: Network = network_class(config, keys)
     return network
