@@ -75,6 +75,10 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         found_parsers=_found_parsers(asked, Path(tokenizer_folder or folder), card),
     )
     verify_backend(resolution.engine.grammar.backend)
+    if resolution.server.traces is not None:
+        from quire.api.tracing import verify_exporter
+
+        verify_exporter(resolution.server.traces)
     lap("resolve")
     return Startup(folder, machine, resolution)
 

@@ -97,6 +97,7 @@ class ScriptedEngine:
         self.state = EngineState.READY
         self.stats = EngineStats(num_blocks=64)
         self.step_sizes = Counter({1: 3, 20: 1})
+        self.listeners: list[Callable[[EngineStats], None]] = []
         self.load_done_bytes, self.load_total_bytes = 0, 0
         self.failure = ""
         self.pause_after: int | None = None

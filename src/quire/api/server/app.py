@@ -20,6 +20,7 @@ from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.responses import responses_routes
 from quire.api.server.service import Service
+from quire.api.tracing import TraceContext
 from quire.base.config import ServerConfig
 from quire.base.dotted import load_dotted
 from quire.base.errors import ConfigError, EngineFault, UserError
@@ -52,6 +53,8 @@ def _development(service: Service) -> list[Route]:
 def _middleware(config: ServerConfig) -> list[Middleware]:
     """Outermost first: a browser must be able to read a 401, so CORS stands before the key."""
     layers: list[Middleware] = []
+    if config.traces is not None:
+        layers.append(Middleware(TraceContext))
     if config.enable_request_id_headers:
         layers.append(Middleware(RequestIdHeader))
     if config.allowed_origins:

@@ -12,6 +12,7 @@ from typing import TypeAlias
 from quire.api.server.errors import SequenceFailed, Unavailable
 from quire.api.server.metrics import RequestMeter
 from quire.api.server.service import DRAINING_RETRY_S, Service
+from quire.api.tracing import RequestTrace
 from quire.base.constraints import CANNOT_FOLLOW
 from quire.base.errors import EngineDead, InvalidValue
 from quire.base.messages import EngineRequest
@@ -54,20 +55,24 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
-    meter = RequestMeter(service.metrics, item.request)
+    watchers: list[RequestMeter | RequestTrace] = [RequestMeter(service.metrics, item.request)]
+    if service.tracer is not None:
+        watchers.append(service.tracer.begin(item.request))
     errors: list[str] = []
     try:
         async with aclosing(
             session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
         ) as outputs:
             async for output in outputs:
-                meter.saw(output)
+                for watcher in watchers:
+                    watcher.saw(output)
                 errors += [sample.error or "" for sample in output.outputs if sample.finish_reason == "error"]
                 if len(errors) == item.request.sampling.n:
                     raise _failure(item, errors[-1])
                 yield number, output
     finally:
-        meter.close()
+        for watcher in watchers:
+            watcher.close()
 
 
 def _failure(item: Prepared, error: str) -> Exception:

@@ -55,9 +55,13 @@ def serve_http(
         with listening(server_config) as listener:
             service = Service(client, engine_config, server_config)
             server = _HttpServer(_uvicorn_config(service))
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                life = _serve(service, server, listener, lambda: announce(time.monotonic() - started_s))
-                return runner.run(life)
+            try:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    life = _serve(service, server, listener, lambda: announce(time.monotonic() - started_s))
+                    return runner.run(life)
+            finally:
+                if service.tracer is not None:
+                    service.tracer.close()
     finally:
         client.reap()  # does nothing after an orderly shutdown
 

@@ -15,6 +15,7 @@ from quire import __version__
 from quire.api.server.admission import Admission
 from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
+from quire.api.tracing import Tracer
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import EngineDead, NotFound, Overloaded
 from quire.base.messages import EngineRequest
@@ -48,8 +49,15 @@ class Service:
         self.started_unix_s = int(time.time())
         self.fingerprint = _fingerprint(engine_config)
         self.metrics = ServerMetrics(
-            model_name=server_config.served_model_names[0], engine_config=engine_config, client=client
+            model_name=server_config.served_model_names[0],
+            engine_config=engine_config,
+            client=client,
+            buckets_chosen=server_config.histogram_buckets,
         )
+        self.tracer: Tracer | None = None
+        if server_config.traces is not None:
+            self.tracer = Tracer(server_config.traces, server_config.served_model_names[0])
+            client.listeners.append(self.tracer.note_step)
         self.admission = Admission(engine_config, server_config)
         self._under_way: set[asyncio.Task[object]] = set()
 

@@ -13,6 +13,7 @@ from quire.base.config.card import ModelCard
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.grammar import choose_grammar
 from quire.base.config.memory import MemoryPlan, plan_memory
+from quire.base.config.observing import choose_buckets, choose_traces, choose_watch
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
@@ -90,15 +91,25 @@ def resolve(
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         weight_cache_folder=f"{_cache_root(asked)}/weights",
         weight_cache_bytes=asked["weight_cache_bytes"],
-        plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
-        process_name=f"{asked['process_name_prefix']}::engine",
-        logs_collections=asked["gc_debug"] is not None,
-        num_logged_types=asked["gc_debug"] or 0,
+        watch=choose_watch(asked, card, cache, memory),
+        has_tokenizer=not asked["skip_tokenizer_init"],
+        **_process(asked),
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _process(asked: Asked) -> dict[str, Any]:
+    """What the engine's process runs of others, and how it shows itself."""
+    return {
+        "plugins": asked["plugins"],
+        "logits_processors": asked["logits_processors"],
+        "process_name": f"{asked['process_name_prefix']}::engine",
+        "logs_collections": asked["gc_debug"] is not None,
+        "num_logged_types": asked["gc_debug"] or 0,
+    }
 
 
 def _cache_root(asked: Asked) -> str:
@@ -254,6 +265,8 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         socket_folder=asked["rpc_base_path"] or "",
         step_timeout_s=asked["execute_model_timeout_seconds"],
         sampling_defaults=sampling_defaults(asked, card),
+        traces=choose_traces(asked),
+        histogram_buckets=choose_buckets(asked),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,
         enable_auto_tool_choice=parsers.auto_tool_choice,

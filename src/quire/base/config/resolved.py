@@ -8,6 +8,7 @@ import msgspec
 
 from quire.base.config.card import ModelCard
 from quire.base.constraints import GrammarConfig
+from quire.base.observe import TraceConfig, WatchConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 KvDtype = Literal["float32", "bfloat16", "float16", "int8", "float8_e4m3fn", "float8_e5m2"]
@@ -91,6 +92,9 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     process_name: str = "quire::engine"  # of the engine process, where it has one to itself
     logs_collections: bool = False
     num_logged_types: int = 0  # commonest types of objects in those lines
+    watch: WatchConfig = WatchConfig()
+    logits_processors: list[str] = []  # paths or entry points of classes of the user's own
+    has_tokenizer: bool = True  # false: token ids in and out only
 
     @property
     def text_folder(self) -> str:
@@ -142,6 +146,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_num_queued_reqs: int | None = None  # None: by seats and measured speed; 0: no limit
     max_num_queued_tokens: int | None = None  # None: what the KV cache holds; 0: no limit
     overload_status: Literal["503", "429"] = "503"
+    traces: TraceConfig | None = None
+    histogram_buckets: dict[str, list[float]] = {}  # upper edges by family, in place of the usual ones
     shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
 
 

@@ -1,6 +1,7 @@
 """What crosses rooms and processes: frozen typed values and their msgpack encoding."""
 
 from quire.base.messages.events import (
+    BlockStay,
     EngineStats,
     FinishReason,
     PositionLogprobs,
@@ -13,6 +14,7 @@ from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan,
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
+    "BlockStay",
     "Chunk",
     "EngineRequest",
     "EngineStats",

@@ -52,8 +52,17 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     times: RequestTimes | None = None
 
 
-class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot after a step; counters run since the engine started."""
+class BlockStay(msgspec.Struct, frozen=True, array_like=True):
+    """One watched KV block's time between being taken and being taken anew, in seconds. `reuse_gaps_s` lie between
+    finds of its prefix, the latest few of them."""
+
+    lifetime_s: float
+    idle_s: float  # since it was taken or last found
+    reuse_gaps_s: list[float]
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A snapshot after a step; counters run since the engine started, times and `block_stays` are the step's own."""
 
     num_running: int = 0
     num_waiting: int = 0
@@ -64,3 +73,10 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     prefix_cache_hits_tokens: int = 0
     num_steps: int = 0
     step_tokens: int = 0  # tokens computed in the last step
+    step_started_s: float = 0.0  # time.monotonic()
+    step_execute_s: float = 0.0  # of the worker, sampling included
+    step_forward_s: float = 0.0  # of that, the network
+    flops: int = 0  # estimated, where they are counted; so are the bytes
+    read_bytes: int = 0
+    written_bytes: int = 0
+    block_stays: list[BlockStay] = []

@@ -75,8 +75,10 @@ class SampledRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The facts of one step. `prompt_logprobs` holds, per sequence, one entry for each target."""
+    """The facts of one step. `prompt_logprobs` holds, per sequence, one entry for each target; `forward_s` is how
+    long the network took, sampling left out."""
 
     step_id: int
     rows: list[SampledRow] = []
     prompt_logprobs: dict[int, list[PositionLogprobs]] = {}
+    forward_s: float = 0.0

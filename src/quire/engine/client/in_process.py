@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -25,9 +26,14 @@ class InProcessClient:
     ) -> None:
         let_threads_sleep()
         from quire.engine.core import EngineCore
+        from quire.engine.publisher import open_publisher
         from quire.worker.executor import UniprocExecutor
 
-        self._core = EngineCore(config, UniprocExecutor(config, report), audit_steps=audit_steps)
+        publisher = open_publisher(config.watch.kv_events)
+        if publisher is not None:
+            weakref.finalize(self, publisher.close)
+        executor = UniprocExecutor(config, report)
+        self._core = EngineCore(config, executor, publisher=publisher, audit_steps=audit_steps)
 
     def submit(self, request: EngineRequest) -> None:
         self._core.submit(request)

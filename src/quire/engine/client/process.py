@@ -10,6 +10,7 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
 from typing import TypeVar
 
@@ -70,6 +71,7 @@ class ProcessClient:
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
         self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
+        self.listeners: list[Callable[[EngineStats], None]] = []  # called with the stats of each step
         self.load_done_bytes = 0
         self.load_total_bytes = config.card.weight_bytes
         self.failure = ""
@@ -175,6 +177,8 @@ class ProcessClient:
                 if stats.num_steps > self.stats.num_steps:
                     self._vigil.note_step(time.monotonic(), stats.step_tokens)
                     self.step_sizes[stats.step_tokens] += 1
+                for listener in self.listeners:
+                    listener(stats)
                 self.stats = stats
                 for event in events:
                     # a suspect goes on until its trial is over, even if nobody reads

@@ -51,18 +51,25 @@ def _halves(executor: Executor, plan: StepPlan, error: Exception) -> StepResult:
         return StepResult(step_id=plan.step_id, rows=[SampledRow(sequence_id=chunk.sequence_id, error=text)])
     rows: list[SampledRow] = []
     prompt_logprobs: dict[int, list[PositionLogprobs]] = {}
+    forward_s = 0.0
     for chunks in parts:
         members = {chunk.sequence_id for chunk in chunks}
         starts = [start for start in plan.starts if start.sequence_id in members]
         part = msgspec.structs.replace(plan, chunks=chunks, starts=starts)
         result = execute_in_parts(executor, part)
         rows += result.rows
+        forward_s += result.forward_s
         for sequence_id, entries in result.prompt_logprobs.items():
             prompt_logprobs.setdefault(sequence_id, []).extend(entries)
         if len(plan.chunks) == 1 and result.rows and result.rows[0].error is not None:
             break  # without its beginning the rest of a chunk is worth nothing
         plan = msgspec.structs.replace(plan, copies=[], ended=[])  # the first part has done them
-    return StepResult(step_id=plan.step_id, rows=_once_failed(rows), prompt_logprobs=prompt_logprobs)
+    return StepResult(
+        step_id=plan.step_id,
+        rows=_once_failed(rows),
+        prompt_logprobs=prompt_logprobs,
+        forward_s=forward_s,
+    )
 
 
 def is_short_of_memory(error: Exception) -> bool:

@@ -13,6 +13,7 @@ from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
 from quire.engine.core.attempt import Executor, execute_in_parts
 from quire.engine.core.control import Control
 from quire.engine.core.waiting_room import WaitingRoom
+from quire.engine.core.watching import Publisher, StepWatch
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,19 @@ T = TypeVar("T")
 
 
 class EngineCore:
-    """Drives one executor. `audit_steps` checks every book after every step; tests turn it on."""
+    """Drives one executor. `publisher` gets the news of the prefix cache. `audit_steps` checks every book after every
+    step; tests turn it on."""
 
-    def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        executor: Executor,
+        *,
+        publisher: Publisher | None = None,
+        audit_steps: bool = False,
+    ) -> None:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
+        self._watch = StepWatch(config.watch, self.scheduler.kv, publisher)
         self._executor = executor
         self._waiting_room = WaitingRoom(executor, self.scheduler)
         self._control = Control(self.scheduler)
@@ -48,14 +58,16 @@ class EngineCore:
 
     def answer(self, command: Command[T]) -> T:
         """Carry out a command, between two steps. Raises what it cannot be carried out for."""
-        return self._control.answer(command)
+        answer = self._control.answer(command)
+        self._watch.publish()
+        return answer
 
     @property
     def has_work(self) -> bool:
         return self.scheduler.has_work or len(self._waiting_room) > 0
 
     def stats(self) -> EngineStats:
-        return self.scheduler.stats()
+        return self._watch.add_to(self.scheduler.stats())
 
     def step(self) -> list[TokenEvent]:
         """Run one step, if there is anything to run; returns the news since the last call."""
@@ -64,9 +76,13 @@ class EngineCore:
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()
         started_s = time.monotonic()
-        events = self.scheduler.apply(plan, execute_in_parts(self._executor, plan))
+        result = execute_in_parts(self._executor, plan)
+        seconds = time.monotonic() - started_s
+        events = self.scheduler.apply(plan, result)
+        self._watch.note_step(plan, result, started_s, seconds)
+        self._watch.publish()
         if self._logs_steps:
-            _log_step(plan, time.monotonic() - started_s, self.scheduler.stats())
+            _log_step(plan, seconds, self.scheduler.stats())
         if self._audit_steps:
             self.scheduler.audit()
         return events

@@ -37,6 +37,7 @@ from quire.base.wire import (
 )
 from quire.engine.core import EngineCore
 from quire.engine.process.garbage import log_collections
+from quire.engine.publisher import EventPublisher, open_publisher
 
 logger = logging.getLogger(__name__)
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
@@ -52,6 +53,7 @@ class EngineProcess:
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.connect(address)
         self._codec = Codec(Downward)
+        self._publisher: EventPublisher | None = None
         self._stopping = False
 
     def run(self) -> int:
@@ -67,6 +69,8 @@ class EngineProcess:
             self._send(Failed(type(error).__name__, str(error)))
             return 1
         finally:
+            if self._publisher is not None:
+                self._publisher.close()
             self._socket.close()
             self._context.term()
         return 0
@@ -85,6 +89,7 @@ class EngineProcess:
             log_collections(config.num_logged_types)
         if config.cpu_ids:
             bind_to(config.cpu_ids)
+        self._publisher = open_publisher(config.watch.kv_events)
         from quire.worker.executor import UniprocExecutor
 
         executor = UniprocExecutor(config, self._progress())
@@ -92,7 +97,7 @@ class EngineProcess:
         gc.collect()  # what importing left behind would be kept for good
         gc.freeze()  # what is loaded stays: later collections need not visit it
         self._send(Ready(split_s, executor.providers()))
-        return EngineCore(config, executor)
+        return EngineCore(config, executor, publisher=self._publisher)
 
     def _configuration(self) -> EngineConfig:
         message = self._codec.decode(self._socket.recv())

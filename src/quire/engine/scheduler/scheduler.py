@@ -207,6 +207,7 @@ class Scheduler:
         if self.kv.enable_prefix_caching:
             self._num_queried_tokens += len(sequence.token_ids)
             self._num_hit_tokens += num_cached
+            self.kv.note_found(sequence.table, num_cached)
 
     def _preempt(self, sequence: Sequence) -> None:
         self._unseat(sequence)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Collection
 
 import torch
@@ -55,11 +56,13 @@ class ModelRunner:
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
         step = build_step_input(plan.chunks, self._caches, self._block_size)
+        started_s = time.monotonic()
         hidden_TH = self._forward(step)
+        forward_s = time.monotonic() - started_s
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
-        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored)
+        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored, forward_s=forward_s)
 
     def _sample(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int], failed: Collection[int]

@@ -3,7 +3,6 @@
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.states import (
-    KV_EVENTS,
     KV_TRANSFER,
     MULTIMODAL,
     NO_COMPILER,
@@ -45,7 +44,9 @@ SETTINGS = (
                 "MoE kernel family."),
     ROWS.json("speculative-config", "SpeculativeConfig", SPECULATION, "Speculative decoding.", aliases=("-sc",)),
     ROWS.json("kv-transfer-config", "KVTransferConfig", KV_TRANSFER, "KV transfer between instances."),
-    ROWS.json("kv-events-config", "KVEventsConfig", KV_EVENTS, "Publish KV cache events."),
+    ROWS.json("kv-events-config", "KVEventsConfig", {},
+                "Publish what enters and leaves the prefix cache (enable_kv_cache_events), over ZeroMQ at endpoint; "
+                "replay_endpoint sends batches again."),
     ROWS.json("ec-transfer-config", "ECTransferConfig", MULTIMODAL, "Encoder-cache transfer."),
     ROWS.json("compilation-config", "CompilationConfig", NO_COMPILER,
                 "torch.compile and CUDA graph settings.", aliases=("-cc",)),

@@ -190,8 +190,9 @@ IN_SHORT = (
                 "Shorten the context to the sliding window, so that every layer sees all of it."),
     ROWS.option("skip-tokenizer-init", kinds.switch(), False, awaits("engine without tokenizer"),
                 "No tokenizer: token ids in and out only."),
-    ROWS.option("logits-processors", kinds.text(), None, awaits("logits processors of one's own"),
-                "Fully qualified classes of custom logits processors.", many=True),
+    ROWS.option("logits-processors", kinds.text(), [], awaits("logits processors of one's own"),
+                "Classes that change logits, as package.module:Class, or names under the entry point group "
+                "quire.logits_processors.", many=True),
     ROWS.option("runner", kinds.choice("auto", "draft", "generate", "pooling"), "auto", {},
                 "Kind of runner to start for the model.",
                 value_states=by_value(POOLING, "pooling") | by_value(SPECULATION, "draft")),

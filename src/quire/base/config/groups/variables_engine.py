@@ -4,7 +4,6 @@ from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.states import (
     HARMONY,
-    KV_EVENTS,
     LORA,
     MULTIMODAL,
     NO_FILES,
@@ -134,8 +133,8 @@ SETTINGS = (
     ROWS.variable("VLLM_CUSTOM_SCOPES_FOR_PROFILING", kinds.integer_truth(), False, PROFILING,
                   "Extra named profiling scopes."),
     ROWS.variable("VLLM_NVTX_SCOPES_FOR_PROFILING", kinds.integer_truth(), False, NO_GPU, "NVTX profiling scopes."),
-    ROWS.variable("VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES", kinds.integer_truth(), True, KV_EVENTS,
-                  "KV event block hashes as 64-bit ints instead of bytes."),
+    ROWS.variable("VLLM_KV_EVENTS_USE_INT_BLOCK_HASHES", kinds.integer_truth(), True, {},
+                  "KV cache events name blocks by 64 bits of their key, as integers; 0 for the whole key."),
     ROWS.variable("VLLM_OBJECT_STORAGE_SHM_BUFFER_NAME", kinds.text(), "VLLM_OBJECT_STORAGE_SHM_BUFFER", MULTIMODAL,
                   "Shared-memory buffer name for the shm multimodal cache."),
     ROWS.variable("VLLM_GC_DEBUG", kinds.garbage_log(), None, {},
