@@ -11,10 +11,10 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from quire.api.server.body import read_request
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.generation import Prepared, generate
 from quire.api.server.openai.conversation import forced_functions, read_messages, read_tools
+from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
     CHAT_FIELDS,
@@ -31,8 +31,8 @@ from quire.api.server.openai.protocol_chat import (
 from quire.api.server.openai.rendering import render
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
 from quire.api.server.openai.reply_parsing import Reading, SampleReader, choose_reading
-from quire.api.server.openai.sampling import check_streaming, renamed, sampling_params
-from quire.api.server.openai.usage import UsageTally
+from quire.api.server.openai.sampling import beam_params, check_streaming, renamed, sampling_params
+from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
@@ -58,13 +58,14 @@ class ChatCall:
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
-    fields = await read_request(request, ChatRequest, CHAT_FIELDS)
+    fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
     call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="chatcmpl"))
     service.admit([call.prepared.request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():
-        return json_reply(await unless_disconnected(request.receive, _whole(service, session, call)))
+        reply = await unless_disconnected(request.receive, _whole(service, session, call))
+        return json_reply(reply, headers=timing_header(reply.metrics))
 
 
 async def _prepare(service: Service, session: Session, fields: ChatRequest, head: ReplyHead) -> ChatCall:
@@ -77,7 +78,11 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
     with renamed(names):
         sampling = _sampling(session, fields)
         messages = read_messages(fields.messages)
-        tools = read_tools(fields.tools, fields.tool_choice)
+        tools = read_tools(
+            fields.tools,
+            fields.tool_choice,
+            hides_unwanted=service.config.exclude_tools_when_tool_choice_none,
+        )
         forced = forced_functions(tools, fields.tool_choice)
         if forced:
             names["structured_outputs"] = "tools"
@@ -88,8 +93,11 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
             messages,
             tools=tools,
             reasoning_effort=fields.reasoning_effort,
+            documents=fields.documents,
+            chat_template=fields.chat_template,
         )
-        reading = choose_reading(service, session, fields, tools, prompt, forced)
+        called = None if fields.tool_choice == "none" else tools
+        reading = choose_reading(service, session, fields, called, prompt, forced)
         engine_request = await session.prepare(
             prompt,
             sampling,
@@ -104,19 +112,24 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
         session.tokenizer,
         as_token_ids=fields.return_tokens_as_token_ids,
         num_top=engine_request.sampling.logprobs or 0,
+        listed=fields.logprob_token_ids or (),
     )
-    usage = UsageTally(with_details=service.config.enable_prompt_tokens_details)
+    usage = usage_tally(service)
     usage.prompt_tokens = len(engine_request.prompt_token_ids)
     lead = (
         messages[-1]["content"]
         if fields.echo and messages[-1]["role"] == service.config.response_role
         else ""
     )
-    prepared = Prepared(engine_request, prompt, reading.shown_ids)
+    with renamed(names):
+        beams = beam_params(session, fields, engine_request.sampling)
+    prepared = Prepared(engine_request, prompt, reading.shown_ids, beams)
     return ChatCall(fields, head, prepared, reading, lead, service.config.response_role, speller, usage)
 
 
 def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
+    if fields.logprob_token_ids is not None and fields.logprobs is None:
+        fields.logprobs = True
     if fields.top_logprobs is not None and not fields.logprobs:
         raise InvalidValue("top_logprobs needs logprobs=true", field="top_logprobs")
     own: dict[str, Any] = {"logprobs": (fields.top_logprobs or 0) if fields.logprobs else None}
@@ -189,6 +202,8 @@ async def _whole(service: Service, session: Session, call: ChatCall) -> ChatRepl
         system_fingerprint=call.head.fingerprint,
         prompt_logprobs=call.speller.prompt(prompt_logprobs) if prompt_logprobs else UNSET,
         prompt_token_ids=call.prepared.request.prompt_token_ids if wants_ids else UNSET,
+        prompt_text=(call.prepared.prompt_text or "") if call.fields.return_prompt_text else UNSET,
+        metrics=call.usage.timings(),
     )
 
 
@@ -205,6 +220,7 @@ def _choice(call: ChatCall, index: int, answer: _Answer) -> ChatChoice:
 
 def _count(usage: UsageTally, output: RequestOutput) -> None:
     usage.note_cached(0, output.num_cached_tokens)
+    usage.note_end(output)
     for sample in output.outputs:
         usage.completion_tokens += len(sample.token_ids)
 
@@ -232,6 +248,7 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
     if options is not None and (options.include_usage or continuous):
         last = _chunk(call.head, [])
         last.usage = call.usage.as_usage()
+        last.metrics = call.usage.timings()
         yield event(last)
 
 
@@ -239,6 +256,8 @@ def _role_chunk(call: ChatCall, index: int) -> ChatChunk:
     chunk = _chunk(call.head, [ChunkChoice(index, Delta(role=call.role, content=call.lead), None, None)])
     if call.fields.return_token_ids:
         chunk.prompt_token_ids = call.prepared.request.prompt_token_ids
+    if call.fields.return_prompt_text:
+        chunk.prompt_text = call.prepared.prompt_text or ""
     return chunk
 
 
