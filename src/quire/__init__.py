@@ -8,9 +8,10 @@ if TYPE_CHECKING:
     from quire.api.llm import LLM
     from quire.base.constraints import StructuredOutputsParams
     from quire.base.messages import SamplingParams
+    from quire.text.session import BeamSearchParams
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "SamplingParams", "StructuredOutputsParams", "__version__"]
+__all__ = ["LLM", "BeamSearchParams", "SamplingParams", "StructuredOutputsParams", "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -22,6 +23,10 @@ def __getattr__(name: str) -> Any:
         from quire.base.messages import SamplingParams
 
         return SamplingParams
+    if name == "BeamSearchParams":
+        from quire.text.session import BeamSearchParams
+
+        return BeamSearchParams
     if name == "StructuredOutputsParams":
         from quire.base.constraints import StructuredOutputsParams
 

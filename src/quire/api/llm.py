@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quire.api.beams import BeamSearchOutput, search_beams
 from quire.api.startup import Startup, prepare_startup
 from quire.base.commands import ResetPrefixes
 from quire.base.config import Asked
@@ -15,7 +16,8 @@ from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
-from quire.text.session import OutputStream, RequestOutput, Session
+from quire.text.parsers import REASONING_FORMATS
+from quire.text.session import BeamSearchParams, OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
 
@@ -58,6 +60,7 @@ class LLM:
             ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
             server.sampling_defaults,
         )
+        self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
         self._num_requests = 0
 
     def get_tokenizer(self) -> Tokenizer:
@@ -92,6 +95,35 @@ class LLM:
             for prompt, wish, rank in zip(asked, params, priorities, strict=True)
         ]
         return self._finish(streams, use_tqdm)
+
+    def beam_search(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: BeamSearchParams,
+        *,
+        use_tqdm: bool = False,
+        concurrency_limit: int | None = None,
+    ) -> list[BeamSearchOutput]:
+        """The best `params.beam_width` continuations of every prompt, best first, in the order of the prompts.
+
+        At most `concurrency_limit` prompts are worked on at a time. Raises InvalidValue naming the field before
+        anything is computed.
+        """
+        sampling = SamplingParams(
+            n=params.beam_width,
+            max_tokens=params.max_tokens,
+            logprobs=params.num_candidates,
+            ignore_eos=params.ignore_eos,
+            allowed_token_ids=params.allowed_token_ids,
+            skip_special_tokens=params.skip_special_tokens,
+            include_stop_str_in_output=params.include_stop_str_in_output,
+        )
+        params.step_sampling(params.num_candidates, self.config.max_logprobs)
+        streams = [self._open(prompt, sampling, 0) for prompt in _as_list(prompts)]
+        return search_beams(
+            self._client, self._session, [stream.request for stream in streams], params,
+            at_once=concurrency_limit or len(streams), bar=_progress(len(streams), use_tqdm),
+        )  # fmt: skip
 
     def chat(
         self,
@@ -149,6 +181,7 @@ class LLM:
             priority=priority,
             cache_salt=fields.get("cache_salt", ""),
             add_special_tokens=fields.get("add_special_tokens", True),
+            reasoning=self._reasoning,
         )
         return OutputStream(request, self._session.tokenizer, body if isinstance(body, str) else None)
 

@@ -21,7 +21,7 @@ def tokens(events) -> list[int]:
 
 
 def started_core(steps: int):
-    core, executor = paper_engine(engine_config(num_blocks=64))
+    core, _ = paper_engine(engine_config(num_blocks=64))
     said: dict[str, list] = {}
     for number, prompt in enumerate(PROMPTS):
         core.submit(request(str(number), prompt, seed=number, max_tokens=10))

@@ -47,7 +47,7 @@ class Service:
         self.session: Session | None = None
         self.is_draining = False
         self.started_unix_s = int(time.time())
-        self.fingerprint = _fingerprint(engine_config)
+        self.fingerprint = _fingerprint(engine_config, server_config)
         self.metrics = ServerMetrics(
             model_name=server_config.served_model_names[0],
             engine_config=engine_config,
@@ -147,7 +147,9 @@ class Service:
         return True
 
 
-def _fingerprint(config: EngineConfig) -> str:
+def _fingerprint(config: EngineConfig, server: ServerConfig) -> str | None:
     """Names what decides the tokens: the version and the engine's configuration, without revealing it."""
-    digest = hashlib.sha256(msgspec.msgpack.encode(config)).hexdigest()
-    return f"quire-{__version__}-{digest[:8]}"
+    if server.fingerprint_mode in ("none", "custom"):
+        return server.fingerprint_value or None
+    digest = hashlib.sha256(msgspec.msgpack.encode(config)).hexdigest()[:8]
+    return digest if server.fingerprint_mode == "hash" else f"quire-{__version__}-{digest}"

@@ -17,6 +17,7 @@ from quire.base.config.observing import choose_buckets, choose_traces, choose_wa
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
+from quire.base.config.replies import SAME_NAME, effort_map, fingerprint_value
 from quire.base.config.resolved import (
     Decision,
     EngineConfig,
@@ -218,28 +219,6 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
 def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
     if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
         raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
-    same_name: dict[str, Any] = {
-        name: asked[name]
-        for name in (
-            "port",
-            "root_path",
-            "chat_template",
-            "default_chat_template_kwargs",
-            "response_role",
-            "enable_prompt_tokens_details",
-            "enable_request_id_headers",
-            "enable_log_requests",
-            "uvicorn_log_level",
-            "allowed_origins",
-            "allowed_methods",
-            "allowed_headers",
-            "allow_credentials",
-            "middleware",
-            "max_num_queued_reqs",
-            "max_num_queued_tokens",
-            "overload_status",
-        )
-    }
     return ServerConfig(
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
@@ -264,11 +243,14 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
         step_timeout_s=asked["execute_model_timeout_seconds"],
+        sse_keep_alive_s=asked["sse_keep_alive_interval"],
         sampling_defaults=sampling_defaults(asked, card),
         traces=choose_traces(asked),
         histogram_buckets=choose_buckets(asked),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,
         enable_auto_tool_choice=parsers.auto_tool_choice,
-        **same_name,
+        reasoning_effort_map=effort_map(asked),
+        fingerprint_value=fingerprint_value(asked),
+        **{name: asked[name] for name in SAME_NAME},
     )

@@ -8,8 +8,13 @@ from quire.base.messages.events import (
     RequestTimes,
     TokenEvent,
 )
-from quire.base.messages.request import EngineRequest
-from quire.base.messages.sampling import GENERATION_CONFIG_FIELDS, OutputKind, SamplingParams
+from quire.base.messages.request import EngineRequest, ThinkingBudget
+from quire.base.messages.sampling import (
+    GENERATION_CONFIG_FIELDS,
+    OutputKind,
+    RepetitionDetection,
+    SamplingParams,
+)
 from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
 
 __all__ = [
@@ -21,11 +26,13 @@ __all__ = [
     "FinishReason",
     "OutputKind",
     "PositionLogprobs",
+    "RepetitionDetection",
     "RequestTimes",
     "SampledRow",
     "SamplingParams",
     "SequenceStart",
     "StepPlan",
     "StepResult",
+    "ThinkingBudget",
     "TokenEvent",
 ]

@@ -6,19 +6,21 @@ from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+FinishReason = Literal["stop", "length", "abort", "error", "repetition"]
 
 
 class PositionLogprobs(msgspec.Struct, frozen=True, array_like=True):
     """Log-probabilities at one position.
 
     Entry 0 is the token that stands there (sampled or prompt), `rank` its place counted from 1; the top k
-    follow in falling order (that token may appear again).
+    follow in falling order (that token may appear again). The last `num_listed` entries are tokens the request
+    named, in its order; they have no rank.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     rank: int
+    num_listed: int = 0
 
 
 class RequestTimes(msgspec.Struct, frozen=True, array_like=True):

@@ -6,6 +6,7 @@ import msgspec
 
 from quire.base.constraints import Constraint
 from quire.base.messages.events import PositionLogprobs
+from quire.base.messages.request import ThinkingBudget
 from quire.base.messages.sampling import SamplingParams
 
 
@@ -25,6 +26,7 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
     constraint: Constraint | None = None
+    thinking: ThinkingBudget | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -33,7 +35,8 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `block_ids` is the sequence's whole table: block i holds positions [i * block_size, (i+1) * block_size).
     `num_samples` tokens are drawn from the last position's logits: 0 while the prompt goes on, 1 as a
     rule, n where a request forks (sample indices 0 … n-1). `prompt_targets`, when prompt log-probabilities
-    are wanted, are the prompt tokens that follow each position of this chunk (one fewer at the prompt's end).
+    are wanted, are the prompt tokens that follow the positions of this chunk from its `first_target` on (one fewer
+    at the prompt's end); each is scored with `num_prompt_logprobs` leading tokens and those of `prompt_listed`.
     """
 
     sequence_id: int
@@ -42,7 +45,9 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     block_ids: list[int]
     num_samples: int = 0
     prompt_targets: list[int] = []
+    first_target: int = 0
     num_prompt_logprobs: int = 0
+    prompt_listed: list[int] = []
 
     @property
     def end(self) -> int:

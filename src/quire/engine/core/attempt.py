@@ -87,17 +87,19 @@ def _split(chunks: list[Chunk], may_divide_chunk: bool) -> list[list[Chunk]]:
     if not may_divide_chunk or len(chunk.token_ids) < MIN_SPLIT_TOKENS:
         return [chunks]
     middle = len(chunk.token_ids) // 2
+    num_first_targets = max(0, middle - chunk.first_target)
     first = msgspec.structs.replace(
         chunk,
         token_ids=chunk.token_ids[:middle],
-        prompt_targets=chunk.prompt_targets[:middle],
+        prompt_targets=chunk.prompt_targets[:num_first_targets],
         num_samples=0,
     )
     last = msgspec.structs.replace(
         chunk,
         token_ids=chunk.token_ids[middle:],
         start=chunk.start + middle,
-        prompt_targets=chunk.prompt_targets[middle:],
+        prompt_targets=chunk.prompt_targets[num_first_targets:],
+        first_target=max(0, chunk.first_target - middle),
     )
     return [[first], [last]]
 

@@ -162,8 +162,9 @@ class Scheduler:
             sequence = partial.next_in_line(self._waiting)
             if sequence is None:
                 return
-            reads_prefix = not sequence.wants_prompt_logprobs
-            num_cached = self.kv.claim_prefix(sequence.table, sequence.token_ids) if reads_prefix else 0
+            num_cached = 0
+            if sequence.reads_prefix:
+                num_cached = self.kv.claim_prefix(sequence.table, sequence.token_ids)
             sequence.num_computed = num_cached
             num_tokens = self._chunk_tokens(sequence, draft.budget_tokens)
             is_whole = num_tokens == sequence.num_to_compute
@@ -249,7 +250,7 @@ class Scheduler:
 
     def _collect_prompt_logprobs(self, sequence: Sequence, entries: list[PositionLogprobs]) -> None:
         if not sequence.prompt_logprobs:
-            sequence.prompt_logprobs.append(None)
+            sequence.prompt_logprobs += [None] * sequence.first_scored
         sequence.prompt_logprobs.extend(entries)
 
     def _apply_rows(self, sequence: Sequence, rows: list[SampledRow]) -> None:
@@ -312,6 +313,10 @@ class Scheduler:
                 return "stop", None
             if sampling.stop_token_ids and token_id in sampling.stop_token_ids:
                 return "stop", token_id
+        if sampling.repetition_detection is not None and sampling.repetition_detection.ends(
+            sequence.token_ids, sequence.num_prompt_tokens
+        ):
+            return "repetition", None
         if sampling.max_tokens is not None and sequence.num_outputs >= sampling.max_tokens:
             return "length", None
         return None
@@ -405,8 +410,8 @@ class Scheduler:
 
 
 def _owed_prompt_logprobs(sequence: Sequence) -> list[PositionLogprobs | None] | None:
-    """Hands the collected entries over. A one-token prompt has nothing to score, yet owes its one None."""
+    """Hands the collected entries over. A prompt with nothing to score owes a None for each of its tokens."""
     if sequence.sample_index or sequence.request.sampling.prompt_logprobs is None:
         return None
     collected, sequence.prompt_logprobs = sequence.prompt_logprobs, []
-    return collected or [None]
+    return collected or [None] * sequence.num_prompt_tokens

@@ -48,6 +48,16 @@ class Sequence:
         return self.request.sampling.prompt_logprobs is not None and self.num_outputs == 0
 
     @property
+    def first_scored(self) -> int:
+        """The first prompt position with log-probabilities; none can be given of position 0."""
+        return max(1, self.request.sampling.prompt_logprob_start or 0)
+
+    @property
+    def reads_prefix(self) -> bool:
+        """Whether the prompt's beginning may come from the prefix cache, where nothing of it is scored."""
+        return not (self.wants_prompt_logprobs or self.request.sampling.skip_reading_prefix_cache)
+
+    @property
     def rank(self) -> tuple[int, float, int]:
         """Order under the priority policy: lowest first; later arrivals and samples are preempted first."""
         return (self.request.priority, self.request.arrival_s, self.sequence_id)

@@ -26,6 +26,7 @@ class RequestLimits:
     max_bad_word_chars: int = 1024
     max_bad_words_tokens: int = 1024
     max_logit_bias: int = 1024
+    max_listed_tokens: int = 1024  # of logprob_token_ids, for each position
     max_cache_salt_chars: int = 128
     max_request_id_chars: int = 128
     max_priority: int = 2**31
@@ -66,6 +67,8 @@ class RequestLimits:
             ("stop_token_ids", sampling.stop_token_ids, self.max_stop_token_ids),
             ("allowed_token_ids", sampling.allowed_token_ids, vocab_size),
             ("logit_bias", sampling.logit_bias, self.max_logit_bias),
+            ("logprob_token_ids", sampling.logprob_token_ids, self.max_listed_tokens),
+            ("prompt_logprob_token_ids", sampling.prompt_logprob_token_ids, self.max_listed_tokens),
         ):
             if ids is not None:
                 _check_count(field, len(ids), max_count, "token ids")

@@ -16,10 +16,13 @@ from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
 from quire.text.grammar import GrammarChecker, after_reasoning, ask_grammar
 from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts
+from quire.text.session.beam_stream import search_beams
+from quire.text.session.beams import BeamSearchParams
 from quire.text.session.limits import RequestLimits, check_token_ids
 from quire.text.session.outputs import RequestOutput
 from quire.text.session.resolving import resolve_sampling, spell_bad_words
 from quire.text.session.stream import OutputStream
+from quire.text.session.thinking import thinking_budget
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
 
@@ -83,11 +86,15 @@ class Session:
         priority: int = 0,
         cache_salt: str = "",
         add_special_tokens: bool = True,
+        reasoning: ReasoningFormat | None = None,
     ) -> EngineRequest:
-        """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit."""
+        """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit.
+
+        `reasoning` is what `thinking_token_budget` counts.
+        """
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
-        token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+        token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
         request = self._finish(
             token_ids,
             sampling,
@@ -95,6 +102,7 @@ class Session:
             priority=priority,
             cache_salt=cache_salt,
             arrival_s=arrival_s,
+            reasoning=reasoning,
         )
         grammar = self._grammar_of(sampling)
         if grammar is None:
@@ -122,9 +130,11 @@ class Session:
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
-            token_ids = await asyncio.to_thread(self._token_ids, prompt, keep_tokens, add_special_tokens)
+            token_ids = await asyncio.to_thread(
+                self._token_ids, prompt, sampling, keep_tokens, add_special_tokens
+            )
         else:
-            token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+            token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
         request = self._finish(
             token_ids,
             sampling,
@@ -132,6 +142,7 @@ class Session:
             priority=priority,
             cache_salt=cache_salt,
             arrival_s=arrival_s,
+            reasoning=reasoning,
         )
         grammar = grammar or self._grammar_of(sampling)
         if grammar is None:
@@ -184,6 +195,20 @@ class Session:
         finally:
             if engine_works:
                 self.client.abort(request.request_id)
+
+    async def beam_search(
+        self,
+        request: EngineRequest,
+        params: BeamSearchParams,
+        prompt_text: str | None = None,
+        *,
+        shown_ids: frozenset[int] = frozenset(),
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """Like `stream`, for the best continuations of the prompt: one output, when all have been found."""
+        assert self.client is not None
+        yield await search_beams(
+            self.client, request, params, self.tokenizer, self.config, prompt_text, shown_ids
+        )
 
     def render_chat(
         self,
@@ -243,17 +268,25 @@ class Session:
         return ask_grammar(asked, self.config.grammar)
 
     def _token_ids(
-        self, prompt: str | list[int], keep_tokens: int | None, add_special_tokens: bool
+        self,
+        prompt: str | list[int],
+        sampling: SamplingParams,
+        keep_tokens: int | None,
+        add_special_tokens: bool,
     ) -> list[int]:
+        keeps_start = sampling.truncation_side == "right"
         if isinstance(prompt, str):
             return prompts.encode_prompt(
                 prompt,
                 self.tokenizer,
                 self.config,
                 keep_tokens=keep_tokens,
+                keeps_start=keeps_start,
                 add_special_tokens=add_special_tokens,
             )
-        return list(prompt) if keep_tokens is None else prompt[-keep_tokens:]
+        if keep_tokens is None:
+            return list(prompt)
+        return prompt[:keep_tokens] if keeps_start else prompt[-keep_tokens:]
 
     def _finish(
         self,
@@ -264,6 +297,7 @@ class Session:
         priority: int,
         cache_salt: str,
         arrival_s: float,
+        reasoning: ReasoningFormat | None,
     ) -> EngineRequest:
         """Check what only the tokens tell, resolve what was left open, and seal the request."""
         prompts.check_length(token_ids, sampling, self.config)
@@ -284,4 +318,5 @@ class Session:
             priority=priority,
             arrival_s=arrival_s,
             cache_salt=cache_salt,
+            thinking=thinking_budget(sampling, reasoning, self.tokenizer, token_ids),
         )

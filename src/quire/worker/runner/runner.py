@@ -88,7 +88,7 @@ class ModelRunner:
             if not chunk.prompt_targets:
                 continue
             try:
-                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first:])
+                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first + chunk.first_target :])
             except QuireError as error:
                 failed[chunk.sequence_id] = str(error)
         return scored, failed
@@ -98,5 +98,7 @@ class ModelRunner:
         for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
             targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
             logits_RV = self._model.logits(hidden_TH[begin : begin + len(targets)])
-            entries += self._sampler.prompt_logprobs(logits_RV, targets, chunk.num_prompt_logprobs)
+            entries += self._sampler.prompt_logprobs(
+                logits_RV, targets, chunk.num_prompt_logprobs, chunk.prompt_listed
+            )
         return entries

@@ -102,8 +102,10 @@ class Sampler:
             results[row.index] = row.close()
         return [sampled for outcome in results for sampled in outcome]
 
-    def prompt_logprobs(self, logits_RV: Tensor, token_ids: list[int], top_k: int) -> list[PositionLogprobs]:
-        """Raw log-probabilities of the given next token of each row, with `top_k` leading ones (-1: all).
+    def prompt_logprobs(
+        self, logits_RV: Tensor, token_ids: list[int], top_k: int, listed: list[int]
+    ) -> list[PositionLogprobs]:
+        """Raw log-probabilities of the given next token of each row, with `top_k` leading ones (-1: all), `listed`.
 
         Raises EngineFault when a row is not finite: a prompt's answer cannot be given in part.
         """
@@ -119,7 +121,8 @@ class Sampler:
                 if not math.isfinite(maximum):
                     raise EngineFault(f"the model's logits {_describe_maximum(maximum)} within the prompt")
             chosen = [[token_id] for token_id in token_ids[begin : begin + rows_at_once]]
-            found = position_logprobs(part_rV, chosen, [top_k] * len(chosen), normalise=True)
+            many = len(chosen)
+            found = position_logprobs(part_rV, chosen, [top_k] * many, [listed] * many, normalise=True)
             answers.extend(row[0] for row in found)
         return answers
 
@@ -169,6 +172,7 @@ class Sampler:
             values_rV,
             [row.tokens for row in rows],
             [row.state.num_logprobs or 0 for row in rows],
+            [row.state.listed_ids for row in rows],
             normalise=self._is_normalised,
         )
         for row, answer in zip(rows, answers, strict=True):

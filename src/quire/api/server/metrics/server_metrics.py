@@ -82,7 +82,7 @@ class ServerMetrics(Collector):
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0
         self.admission_rejections = 0
-        self.successes = dict.fromkeys(("stop", "length", "abort", "error"), 0)
+        self.successes = dict.fromkeys(("stop", "length", "abort", "error", "repetition"), 0)
         self._values = (model_name, ENGINE)
         self._config = engine_config
         self._client = client
