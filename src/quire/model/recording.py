@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
-from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
+from quire.model.layers import AttentionBatch, LayerKV, Network, StepInput
 
 
 class Recording:
     """The forward pass of `model` over `caches`, for steps of up to `capacity` tokens."""
 
-    def __init__(self, model: CausalLM, caches: list[LayerKV], capacity: int, backend: str) -> None:
+    def __init__(self, model: Network, caches: list[LayerKV], capacity: int, backend: str) -> None:
         # any batch of that many tokens does: its contents are the step's when it runs
         batch = AttentionBatch(
             list(range(capacity + 1)), [1] * capacity, [[0]] * capacity, _block_size(caches)
@@ -48,8 +48,10 @@ class Recording:
         return self._hidden_TH[:tokens]
 
 
-def record(model: CausalLM, caches: list[LayerKV], capacity: int) -> Recording:
+def record(model: Network, caches: list[LayerKV], capacity: int) -> Recording:
     """Raises Unrecordable with the reason of each backend; the network then runs as it is."""
+    if not caches:
+        raise Unrecordable("a network without a KV cache is not recorded")
     reasons: list[str] = []
     for backend in BACKENDS:
         path = f"quire.model.kernels.{backend}.tape"

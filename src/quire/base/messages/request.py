@@ -5,7 +5,10 @@ from __future__ import annotations
 import msgspec
 
 from quire.base.constraints import Constraint
+from quire.base.messages.pooling import PoolingParams
 from quire.base.messages.sampling import SamplingParams
+
+UNSAMPLED = SamplingParams(max_tokens=1)  # of a request that is pooled: one stream, without a token
 
 
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -17,12 +20,15 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
     A request taken up from an engine that died says what each sample has `emitted`, by sample index, and
     which samples have ended.
+    With `pooling`, every field of it resolved, the prompt's hidden states are wanted and no token: `sampling` is then
+    UNSAMPLED, and the request ends with one event that holds `pooled`.
     """
 
     request_id: str
     prompt_token_ids: list[int]
     sampling: SamplingParams
     seed: int
+    pooling: PoolingParams | None = None
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
     constraint: Constraint | None = None

@@ -54,6 +54,7 @@ def _start(sequence: Sequence) -> SequenceStart:
         eos_token_ids=request.eos_token_ids,
         bad_words_token_ids=request.bad_words_token_ids,
         constraint=request.constraint,
+        pooling=request.pooling,
     )
 
 

@@ -43,6 +43,12 @@ class Sequence:
         return len(self.token_ids) - self.num_computed
 
     @property
+    def reads_prefix(self) -> bool:
+        """Whether blocks that others computed will do: not where something of every token is wanted."""
+        pooling = self.request.pooling
+        return not (self.wants_prompt_logprobs if pooling is None else pooling.skip_reading_prefix_cache)
+
+    @property
     def wants_prompt_logprobs(self) -> bool:
         """Still owed: they are collected while the prompt is first computed and sent with the first token."""
         return self.request.sampling.prompt_logprobs is not None and self.num_outputs == 0

@@ -11,6 +11,7 @@ from quire.base.errors import CheckpointError
 from quire.base.messages import GENERATION_CONFIG_FIELDS
 from quire.model.checkpoint.config_keys import ConfigKeys
 from quire.model.checkpoint.headers import read_headers
+from quire.model.checkpoint.pooling_facts import read_pooling_facts
 from quire.model.families import FAMILIES, Family
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -52,6 +53,8 @@ def read_card(
         weight_bytes=sum(entry.size_bytes for entry in read_headers(folder).values()),
         hf_config=config,
         sampling_defaults=sampling_defaults(generation),
+        is_encoder=family.is_encoder,
+        pooling=read_pooling_facts(folder, {**whole, **config}, is_encoder=family.is_encoder),
     )
 
 

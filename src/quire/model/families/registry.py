@@ -10,13 +10,15 @@ from typing import Any
 class Family:
     """One family. `network` is "module:class" inside this room, imported when a model is built.
 
-    `defaults` are the values a key has when config.json leaves it out (older files do).
+    `defaults` are the values a key has when config.json leaves it out (older files do). An encoder looks both ways:
+    it takes whole sequences, holds no KV cache and generates nothing.
     """
 
     model_type: str
     architectures: tuple[str, ...]
     network: str
     defaults: dict[str, Any] = field(default_factory=dict)
+    is_encoder: bool = False
 
 
 _GEMMA3 = {

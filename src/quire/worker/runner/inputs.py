@@ -17,7 +17,8 @@ def build_step_input(chunks: list[Chunk], caches: list[LayerKV], block_size: int
     for chunk in chunks:
         token_ids += chunk.token_ids
         positions += range(chunk.start, chunk.end)
-        slots += chunk_slots(chunk, block_size)
+        if chunk.block_ids:  # an encoder stores nothing
+            slots += chunk_slots(chunk, block_size)
         query_starts.append(len(token_ids))
     attention = AttentionBatch(
         query_starts=query_starts,
