@@ -33,11 +33,12 @@ struct View {
     int64_t group, first_row, rows;
     int64_t first_token;     // of the sequence in the step
     int64_t first_position;  // of the sequence's first token of this step in its context
-    int64_t window;
+    int64_t context;         // the sequence's length with this step
+    int64_t window, ahead;
     int64_t token(int64_t row) const { return first_token + (first_row + row) / group; }
     int64_t position(int64_t row) const { return first_position + (first_row + row) / group; }
     int64_t low(int64_t row) const { return window ? most(0, position(row) - window + 1) : 0; }
-    int64_t high(int64_t row) const { return position(row) + 1; }
+    int64_t high(int64_t row) const { return least(position(row) + 1 + ahead, context); }
     int64_t lowest() const { return low(0); }
     int64_t highest() const { return high(rows - 1); }
     int64_t query_head(int64_t key_head, int64_t row) const { return key_head * group + (first_row + row) % group; }
@@ -46,8 +47,9 @@ struct View {
 INLINE View view_of(const AttentionCall& call, const Item& item) {
     const QuireBatch& batch = *call.batch;
     const int64_t start = batch.query_starts[item.sequence], length = batch.query_starts[item.sequence + 1] - start;
-    return {call.group, item.first_row, item.rows, start, batch.context_lens[item.sequence] - length,
-            call.layer->window};
+    const int64_t context = batch.context_lens[item.sequence];
+    return {call.group, item.first_row, item.rows, start, context - length, context, call.layer->window,
+            call.layer->ahead};
 }
 
 // The slots of a tile's places low .. high-1.

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
+
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard, PoolingFacts
 from quire.base.config.pooler import Activation, HeadKind, PoolerConfig
 from quire.base.config.resolved import Decision
 from quire.base.errors import ConfigError
-from quire.base.messages import POOLING_TASKS
 
 FLAG = "--pooler-config"
 SETTING = "pooler_config"
@@ -41,20 +42,33 @@ def choose_pooling(asked: Asked, card: ModelCard) -> tuple[PoolerConfig | None, 
     decisions += chosen
     tasks = _tasks(head, card)
     task = given.choice("task", tasks) or _default_task(given, head, tasks)
-    activation = _activation(facts, head)
+    pooler = _pooler(
+        given, card, head, PoolerConfig(task=task, tasks=tasks, sequence=sequence, tokens=tokens)
+    )
+    if given.flag("enable_flash_late_interaction", True) is False:
+        reason = "without effect: Quire compares late interaction's vectors in one way"
+        decisions.append(Decision("enable_flash_late_interaction", "false", reason, ""))
+    _check_chunks(pooler)
+    done = "normalised" if pooler.normalizes and pooler.uses_activation else "as they are"
+    what = f"vectors, {done}" if head == "none" else f"{pooler.num_labels} scores, {pooler.activation}"
+    decisions.append(Decision("pooler-config.task", task, what, f"{FLAG}.task"))
+    return pooler, decisions
+
+
+def _pooler(given: Fields, card: ModelCard, head: HeadKind, kinds: PoolerConfig) -> PoolerConfig:
+    """`kinds` with all that follows from head, folder and the fields given."""
+    facts = card.pooling
     uses_activation = given.flag("use_activation", None)
-    pooler = PoolerConfig(
-        task=task,
-        tasks=tasks,
-        sequence=sequence,
-        tokens=tokens,
+    labels = _labels(given, facts, head)
+    return msgspec.structs.replace(
+        kinds,
         head=head,
         head_tokens=_head_tokens(given, facts) if head == "from_tokens" else [],
         subtracts=head == "from_tokens" and facts.classifier_method == "from_2_way_softmax",
-        activation=activation,
+        activation=_activation(facts, head),
         normalizes=facts.normalizes if facts.has_layout and uses_activation is None else True,
         uses_activation=uses_activation is not False,
-        labels=(labels := _labels(given, facts, head)),
+        labels=labels,
         num_labels=len(labels),
         logit_mean=given.number("logit_mean"),
         logit_sigma=given.number("logit_sigma", is_divisor=True),
@@ -67,14 +81,6 @@ def choose_pooling(asked: Asked, card: ModelCard) -> tuple[PoolerConfig | None, 
         max_embed_len=given.whole("max_embed_len", 1),
         lowers_text=facts.lowers_text,
     )
-    if given.flag("enable_flash_late_interaction", True) is False:
-        reason = "without effect: Quire compares late interaction's vectors in one way"
-        decisions.append(Decision("enable_flash_late_interaction", "false", reason, ""))
-    _check_chunks(pooler)
-    done = "normalised" if pooler.normalizes and pooler.uses_activation else "as they are"
-    what = f"{activation} of {len(labels)} scores" if head != "none" else f"vectors {done}"
-    decisions.append(Decision("pooler-config.task", task, what, f"{FLAG}.task"))
-    return pooler, decisions
 
 
 def _runner(asked: Asked, card: ModelCard) -> tuple[bool, list[Decision]]:
@@ -262,8 +268,7 @@ class Fields:
         if value is None:
             return None
         if value not in allowed:
-            unknown = "is not what this model does" if value in POOLING_TASKS else "is not allowed"
-            self._refuse(name, value, f"{unknown}; give {', '.join(allowed)}")
+            self._refuse(name, value, f"is not allowed for this model; give {', '.join(allowed)}")
         return value
 
     def flag(self, name: str, missing: bool | None) -> bool | None:

@@ -96,15 +96,22 @@ def resolve(
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         weight_cache_folder=f"{_cache_root(asked)}/weights",
         weight_cache_bytes=asked["weight_cache_bytes"],
-        plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
-        process_name=f"{asked['process_name_prefix']}::engine",
-        logs_collections=asked["gc_debug"] is not None,
-        num_logged_types=asked["gc_debug"] or 0,
+        **_process(asked),
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _process(asked: Asked) -> dict[str, Any]:
+    """EngineConfig's fields about the process the engine runs in."""
+    return {
+        "plugins": asked["plugins"],
+        "process_name": f"{asked['process_name_prefix']}::engine",
+        "logs_collections": asked["gc_debug"] is not None,
+        "num_logged_types": asked["gc_debug"] or 0,
+    }
 
 
 def _cache_root(asked: Asked) -> str:

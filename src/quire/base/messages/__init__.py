@@ -7,15 +7,13 @@ from quire.base.messages.events import (
     RequestTimes,
     TokenEvent,
 )
-from quire.base.messages.pooling import POOLING_TASKS, PooledRows, PoolingParams, PoolingTask
-from quire.base.messages.request import UNSAMPLED, EngineRequest
+from quire.base.messages.pooling import PooledRows, PoolingParams
+from quire.base.messages.request import EngineRequest
 from quire.base.messages.sampling import GENERATION_CONFIG_FIELDS, OutputKind, SamplingParams
 from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
-    "POOLING_TASKS",
-    "UNSAMPLED",
     "Chunk",
     "EngineRequest",
     "EngineStats",
@@ -23,7 +21,6 @@ __all__ = [
     "OutputKind",
     "PooledRows",
     "PoolingParams",
-    "PoolingTask",
     "PositionLogprobs",
     "RequestTimes",
     "SampledRow",

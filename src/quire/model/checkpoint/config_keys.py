@@ -172,6 +172,16 @@ class ConfigKeys:
             self._refuse_type(key, value, "an object")
         return dict(value)
 
+    def classifier(self) -> str:
+        """What config.json's class has on top of the trunk: "sequence" or "token" classification, or nothing ("")."""
+        name = next(iter(self.strings("architectures", [])), "")
+        kinds = {"ForSequenceClassification": "sequence", "ForTokenClassification": "token"}
+        return next((kind for ending, kind in kinds.items() if name.endswith(ending)), "")
+
+    def num_labels(self) -> int:
+        """Of a classifier. transformers writes their names, and none of them where there are two."""
+        return len(self.mapping("id2label", {})) or self.whole("num_labels", 2)
+
     def rope(self) -> dict[str, Any]:
         """Rope settings in one dictionary with `rope_theta`, from the new `rope_parameters` or from the older
         `rope_theta`, `partial_rotary_factor` and `rope_scaling`."""

@@ -21,6 +21,12 @@ class Family:
     is_encoder: bool = False
 
 
+def _encoders(name: str, *more: str) -> tuple[str, ...]:
+    """The architectures of an encoder whose trunk is kept, with the classifiers that are understood."""
+    endings = ("Model", "ForMaskedLM", *more, "ForSequenceClassification", "ForTokenClassification")
+    return tuple(name + ending for ending in endings)
+
+
 _GEMMA3 = {
     "head_dim": 256,
     "max_position_embeddings": 131072,
@@ -32,6 +38,7 @@ _GEMMA3 = {
 FAMILIES: dict[str, Family] = {
     family.model_type: family
     for family in (
+        Family("bert", _encoders("Bert", "ForPreTraining"), "bert:Bert", is_encoder=True),
         Family("gemma2", ("Gemma2ForCausalLM",), "gemma2:Gemma2", {"head_dim": 256}),
         Family("gemma3", ("Gemma3ForConditionalGeneration",), "gemma3:Gemma3", _GEMMA3),
         Family("gemma3_text", ("Gemma3ForCausalLM",), "gemma3:Gemma3", _GEMMA3),

@@ -2,6 +2,7 @@
 
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
+from quire.model.layers.encoder import Encoder, EncoderAttention
 from quire.model.layers.layer import Layer
 from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
 from quire.model.layers.network import Network
@@ -18,6 +19,8 @@ __all__ = [
     "AttentionBatch",
     "CausalLM",
     "Embedding",
+    "Encoder",
+    "EncoderAttention",
     "Layer",
     "LayerCache",
     "LayerKV",

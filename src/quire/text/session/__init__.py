@@ -2,6 +2,7 @@
 
 from quire.text.session.limits import RequestLimits
 from quire.text.session.outputs import CompletionOutput, Logprob, RequestOutput
+from quire.text.session.prompt import check_prompt, context_tokens
 from quire.text.session.session import EngineClient, Session
 from quire.text.session.stream import OutputStream
 
@@ -13,4 +14,6 @@ __all__ = [
     "RequestLimits",
     "RequestOutput",
     "Session",
+    "check_prompt",
+    "context_tokens",
 ]

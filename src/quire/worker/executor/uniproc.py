@@ -12,8 +12,10 @@ import torch
 
 from quire.base.config import EngineConfig
 from quire.base.constraints import Constraint
+from quire.base.errors import ConfigError
 from quire.base.messages import StepPlan, StepResult
 from quire.model.kernels import configure
+from quire.model.layers import CausalLM
 from quire.model.loading import load_model
 from quire.model.ops import explain
 from quire.worker.executor.heap import keep_freed_memory
@@ -36,6 +38,12 @@ class UniprocExecutor:
         configure(config.num_threads, config.native_isa)
         started_s = time.monotonic()
         model = load_model(config, report)
+        if config.pooler is None and not isinstance(model, CausalLM):
+            raise ConfigError(
+                f"{config.card.name} is an encoder ({config.card.architecture}), which generates no text; "
+                f"give --runner pooling.",
+                setting="runner",
+            )
         loaded_s = time.monotonic()
         caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)

@@ -47,6 +47,11 @@ class Pooler:
         """Drop a sequence; one that is not known is no error."""
         self._sequences.pop(sequence_id, None)
 
+    def segment_starts(self, chunks: list[Chunk]) -> dict[int, int]:
+        """Where the second text begins, of the sequences that are made of two."""
+        starts = {c.sequence_id: self._sequences[c.sequence_id].pooling.segment_start for c in chunks}
+        return {sequence_id: start for sequence_id, start in starts.items() if start}
+
     def pool(self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]) -> list[SampledRow]:
         """One row for each sequence that is over: its numbers, or the error that ends it alone."""
         rows = []

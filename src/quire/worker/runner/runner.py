@@ -60,7 +60,8 @@ class ModelRunner:
         copy_blocks(self._caches, plan.copies)
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
-        step = build_step_input(plan.chunks, self._caches, self._block_size)
+        segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
+        step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
         hidden_TH = self._forward(step)
         if self._pooler is not None:
             pooled = self._pooler.pool(plan.chunks, hidden_TH, step.attention.query_starts)

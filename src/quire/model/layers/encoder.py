@@ -1,0 +1,59 @@
+"""What encoder networks have in common with each other and with no decoder: attention both ways, and classifiers."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from dataclasses import dataclass
+from typing import Literal
+
+from torch import Tensor
+
+from quire.model import ops
+from quire.model.layers.network import Network
+from quire.model.layers.rotary import Angles
+from quire.model.layers.step_input import StepInput
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderAttention:
+    """The part of an encoder's attention layer without weights. `window` w sees w tokens on either side, 0 all."""
+
+    scale: float
+    window: int = 0
+
+    def __call__(
+        self,
+        query_TNH: Tensor,
+        key_TKH: Tensor,
+        value_TKH: Tensor,
+        step: StepInput,
+        angles: Angles | None = None,
+    ) -> Tensor:
+        """Returns (T, N · H), ready for the output projection. `angles` turn queries and keys."""
+        if angles is not None:
+            query_TNH = ops.rope(query_TNH, angles.cos, angles.sin)
+            key_TKH = ops.rope(key_TKH, angles.cos, angles.sin)
+        seen_TNH = ops.encoder_attention(
+            query_TNH, key_TKH, value_TKH, step.attention, scale=self.scale, window=self.window
+        )
+        return seen_TNH.flatten(1)
+
+
+class Encoder(Network):
+    """An encoder network: a step has whole sequences (see StepInput), and nothing of them is kept.
+
+    `num_labels` is 0 where the checkpoint has no classifier. Where it has one, `classified` says what `classify`
+    takes of each sequence: the final hidden state of its first token ("CLS"), the mean of all its final hidden
+    states ("MEAN"), or the final hidden state of every token ("ALL", which makes it a classifier of tokens).
+    """
+
+    num_labels: int = 0
+    classified: Literal["CLS", "MEAN", "ALL"] = "CLS"
+
+    @abstractmethod
+    def classify(self, hidden_RD: Tensor) -> Tensor:
+        """(R, hidden_size) in any floating type → logits (R, num_labels) in float32, before sigmoid or softmax.
+
+        A row is what `classified` says; the checkpoint's own dense layer and non-linearity are applied here. Only for
+        networks with labels.
+        """
