@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from quire.api.beams import BeamSearchOutput, search_beams
+from quire.api.llm_pooling import OfflinePooling, Params
 from quire.api.startup import Startup, prepare_startup
 from quire.base.commands import ResetPrefixes
 from quire.base.config import Asked
@@ -17,6 +18,12 @@ from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
 from quire.text.parsers import REASONING_FORMATS
+from quire.text.pooling import (
+    ClassificationRequestOutput,
+    EmbeddingRequestOutput,
+    PoolingRequestOutput,
+    ScoringRequestOutput,
+)
 from quire.text.session import BeamSearchParams, OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
@@ -62,6 +69,11 @@ class LLM:
         )
         self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
         self._num_requests = 0
+        self._pooling = OfflinePooling(self._client, self._session, self._next_id)
+
+    def _next_id(self) -> str:
+        self._num_requests += 1
+        return str(self._num_requests - 1)
 
     def get_tokenizer(self) -> Tokenizer:
         return self._session.tokenizer
@@ -152,6 +164,52 @@ class LLM:
             prompts.append({"prompt": text, "add_special_tokens": False})
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
+    def embed(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[EmbeddingRequestOutput]:
+        """A vector for each prompt, of a model that is pooled (`runner="pooling"`)."""
+        asked = _as_list(prompts)
+        return self._pooling.embed(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def classify(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[ClassificationRequestOutput]:
+        """Probabilities of the classifier's labels for each prompt."""
+        asked = _as_list(prompts)
+        return self._pooling.classify(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def encode(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        pooling_params: Params = None,
+        *,
+        pooling_task: str | None = None,
+        use_tqdm: bool = True,
+    ) -> list[PoolingRequestOutput]:
+        """Whatever the model is pooled into, as arrays; `pooling_task` picks among what it can do."""
+        asked = _as_list(prompts)
+        bar = _progress(len(asked), use_tqdm)
+        return self._pooling.encode(asked, pooling_params, bar, task=pooling_task)
+
+    def reward(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[PoolingRequestOutput]:
+        """A reward model's scores of every token."""
+        asked = _as_list(prompts)
+        return self._pooling.reward(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def score(
+        self,
+        data_1: str | Sequence[str],
+        data_2: str | Sequence[str],
+        *,
+        pooling_params: Params = None,
+        use_tqdm: bool = True,
+    ) -> list[ScoringRequestOutput]:
+        """How well texts go together: one of `data_1` with each of `data_2`, or pair by pair."""
+        num_texts = 1 if isinstance(data_2, str) else len(data_2)
+        return self._pooling.score(data_1, data_2, pooling_params, _progress(num_texts, use_tqdm))
+
     def reset_prefix_cache(self) -> bool:
         """Compute prompts anew that begin like earlier ones; returns whether nothing is remembered any more."""
         return self._client.ask(ResetPrefixes())
@@ -173,11 +231,10 @@ class LLM:
         body = fields.get("prompt_token_ids", fields.get("prompt"))
         if body is None:
             raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
-        self._num_requests += 1
         request = self._session.prepare_now(
             body,
             msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
-            request_id=str(self._num_requests - 1),
+            request_id=self._next_id(),
             priority=priority,
             cache_salt=fields.get("cache_salt", ""),
             add_special_tokens=fields.get("add_special_tokens", True),

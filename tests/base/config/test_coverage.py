@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from tests.base.config.conftest import make_card, make_machine
 
-from quire.base.config import SETTINGS, Asked, Effect, FoundParsers, count_coverage, kinds, resolve
+from quire.base.config import (
+    SETTINGS,
+    Asked,
+    Effect,
+    FoundParsers,
+    PoolingFacts,
+    count_coverage,
+    kinds,
+    resolve,
+)
 from quire.base.config.reference import settings_page
 from quire.base.errors import ConfigError
 
@@ -25,7 +34,8 @@ VARIABLES = [words[1] for words in LINES if words[0] == "variable"]
 def run(words=(), environ=None):
     asked = Asked.from_arguments(["org/example", *words], environ or {})
     found = FoundParsers(tool="hermes", tool_reason="a template that shows it")
-    return resolve(asked, make_card(), make_machine(), found_parsers=found)
+    card = make_card(pooling=PoolingFacts(classifier_from_token=["no", "yes"]))  # so that it can be converted
+    return resolve(asked, card, make_machine(), found_parsers=found)
 
 
 def as_text(value) -> str:

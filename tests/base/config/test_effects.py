@@ -29,6 +29,13 @@ EFFECTS = {
     ),
     "max-logprobs": (["--max-logprobs", "-1"], "engine.max_logprobs", -1),
     "logprobs-mode": (["--logprobs-mode", "raw_logits"], "engine.logprobs_mode", "raw_logits"),
+    "runner": (["--runner", "pooling"], "engine.pooler.task", "embed"),
+    "convert": (["--convert", "embed"], "engine.pooler.tasks", ["embed", "token_embed"]),
+    "pooler-config": (
+        ["--runner", "pooling", "--pooler-config.pooling_type", "MEAN"],
+        "engine.pooler.sequence",
+        "MEAN",
+    ),
     "load-format": (["--load-format", "dummy"], "engine.load_format", "dummy"),
     "block-size": (["--block-size", "32"], "engine.cache.block_size", 32),
     "gpu-memory-utilization": (
@@ -276,7 +283,7 @@ def resolve_with(words):
 def at(resolution, place: str):
     value = resolution
     for name in place.split("."):
-        value = getattr(value, name)
+        value = getattr(value, name) if value is not None else None
     return value
 
 

@@ -12,9 +12,10 @@ from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.grammar import choose_grammar
-from quire.base.config.memory import MemoryPlan, plan_memory
+from quire.base.config.memory import MemoryPlan, plan_memory, within_text_length
 from quire.base.config.observing import choose_buckets, choose_traces, choose_watch
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
+from quire.base.config.pooling import choose_pooling
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
 from quire.base.config.replies import SAME_NAME, effort_map, fingerprint_value
@@ -64,6 +65,10 @@ def resolve(
     decisions += chosen
     num_threads, chosen = _threads(asked, machine, cpu_ids)
     decisions += chosen
+    pooler, chosen = choose_pooling(asked, card)
+    decisions += chosen
+    if pooler is not None:
+        card = within_text_length(card, asked)
     scheduler, chosen = _scheduler(asked, card)
     decisions += chosen
     max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler, quantization)
@@ -86,6 +91,7 @@ def resolve(
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,
         grammar=grammar,
+        pooler=pooler,
         log=_log(asked),
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
@@ -145,7 +151,8 @@ def _threads(asked: Asked, machine: Machine, cpu_ids: list[int]) -> tuple[int, l
 def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Decision]]:
     """Step limits. A step must hold one token of every running sequence, and whole prompts if none is split."""
     decisions = []
-    is_chunked: bool = asked["enable_chunked_prefill"]
+    is_chunked: bool = asked["enable_chunked_prefill"] and not card.is_encoder
+    _check_encoder(asked, card)
     asked_len = asked["max_model_len"]
     longest = card.max_model_len if asked_len in (None, -1) else asked_len
     tokens: int | None = asked["max_num_batched_tokens"]
@@ -185,8 +192,21 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
         max_long_partial_prefills=asked["max_long_partial_prefills"] or 0,
         reserve_whole_prompts=asked["scheduler_reserve_full_isl"],
         scheduler_class=asked["scheduler_cls"] or "",
+        has_kv=not card.is_encoder,
     )
     return scheduler, decisions
+
+
+def _check_encoder(asked: Asked, card: ModelCard) -> None:
+    """What an encoder has no use for is refused where it was asked for: it takes prompts whole and keeps nothing."""
+    for name in ("enable_chunked_prefill", "enable_prefix_caching", "long_prefill_token_threshold"):
+        if card.is_encoder and asked.is_given(name) and asked[name]:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{flag}: {card.name} is an encoder, whose tokens look both ways, so prompts are computed whole and "
+                "nothing is cached; leave it out",
+                setting=name,
+            )
 
 
 def _check_threshold(asked: Asked, max_model_len: int) -> None:

@@ -7,6 +7,7 @@ from typing import Any, Literal
 import msgspec
 
 from quire.base.config.card import ModelCard
+from quire.base.config.pooler import PoolerConfig
 from quire.base.constraints import GrammarConfig
 from quire.base.observe import TraceConfig, WatchConfig
 
@@ -36,6 +37,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `max_num_partial_prefills` bounds the prompts that are computed in part at a time, `max_long_partial_prefills`
     those of them that are longer than the threshold; 0 is no bound. With `reserve_whole_prompts` a request is
     admitted only when its whole prompt fits the pool. `scheduler_class` is a dotted path, empty for Quire's own.
+    `has_kv` is false of encoders, which keep nothing between steps and never split a prompt.
     """
 
     max_num_batched_tokens: int
@@ -47,6 +49,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_long_partial_prefills: int = 0
     reserve_whole_prompts: bool = True
     scheduler_class: str = ""
+    has_kv: bool = True
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -81,6 +84,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     )
     tokenizer_folder: str = ""  # empty: the model's own folder
     grammar: GrammarConfig = GrammarConfig()
+    pooler: PoolerConfig | None = None  # None: the model generates
     log: LogConfig = LogConfig()
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given

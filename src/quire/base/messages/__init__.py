@@ -8,6 +8,7 @@ from quire.base.messages.events import (
     RequestTimes,
     TokenEvent,
 )
+from quire.base.messages.pooling import PooledRows, PoolingParams
 from quire.base.messages.request import EngineRequest, ThinkingBudget
 from quire.base.messages.sampling import (
     GENERATION_CONFIG_FIELDS,
@@ -25,6 +26,8 @@ __all__ = [
     "EngineStats",
     "FinishReason",
     "OutputKind",
+    "PooledRows",
+    "PoolingParams",
     "PositionLogprobs",
     "RepetitionDetection",
     "RequestTimes",

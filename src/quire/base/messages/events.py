@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+from quire.base.messages.pooling import PooledRows
+
 FinishReason = Literal["stop", "length", "abort", "error", "repetition"]
 
 
@@ -38,7 +40,7 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Every stream ends in exactly one event with a `finish_reason`. `stop_reason` is the stop token id that
     ended it (None for EOS), `error` explains finish_reason "error". `times` comes with the first and the last
     event, `num_preemptions` with the last, `prompt_logprobs` (one entry per prompt token, the first None) with
-    the first event of index 0.
+    the first event of index 0. A pooled request has one event, with `pooled` where it ended well ("stop").
     """
 
     request_id: str
@@ -52,6 +54,7 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     num_cached_tokens: int = 0
     num_preemptions: int = 0
     times: RequestTimes | None = None
+    pooled: PooledRows | None = None
 
 
 class BlockStay(msgspec.Struct, frozen=True, array_like=True):

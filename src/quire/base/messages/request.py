@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 
 from quire.base.constraints import Constraint
+from quire.base.messages.pooling import PoolingParams
 from quire.base.messages.sampling import SamplingParams
 
 
@@ -20,6 +21,10 @@ class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
     starts_inside: bool = False
 
 
+def _unsampled() -> SamplingParams:
+    return SamplingParams(max_tokens=1)
+
+
 class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What `text/session` sends down.
 
@@ -30,12 +35,15 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
     A request taken up from an engine that died says what each sample has `emitted`, by sample index, and
     which samples have ended.
+    With `pooling`, every field of it resolved, the prompt's hidden states are wanted and no token: `sampling` is then
+    left at its default, one stream without a token, and the request ends with one event that holds `pooled`.
     """
 
     request_id: str
     prompt_token_ids: list[int]
-    sampling: SamplingParams
-    seed: int
+    sampling: SamplingParams = msgspec.field(default_factory=_unsampled)
+    seed: int = 0
+    pooling: PoolingParams | None = None
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
     constraint: Constraint | None = None

@@ -84,7 +84,8 @@ def _split(chunks: list[Chunk], may_divide_chunk: bool) -> list[list[Chunk]]:
         middle = len(chunks) // 2
         return [chunks[:middle], chunks[middle:]]
     (chunk,) = chunks
-    if not may_divide_chunk or len(chunk.token_ids) < MIN_SPLIT_TOKENS:
+    is_whole_by_nature = not chunk.block_ids  # an encoder's
+    if not may_divide_chunk or is_whole_by_nature or len(chunk.token_ids) < MIN_SPLIT_TOKENS:
         return [chunks]
     middle = len(chunk.token_ids) // 2
     num_first_targets = max(0, middle - chunk.first_target)

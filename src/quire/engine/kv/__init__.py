@@ -2,6 +2,7 @@
 
 from quire.engine.kv.cache import BlockTable, KVCache
 from quire.engine.kv.news import BlockEvent, BlockNews
+from quire.engine.kv.none import NoKVCache
 from quire.engine.kv.residency import Residency
 
-__all__ = ["BlockEvent", "BlockNews", "BlockTable", "KVCache", "Residency"]
+__all__ = ["BlockEvent", "BlockNews", "BlockTable", "KVCache", "NoKVCache", "Residency"]

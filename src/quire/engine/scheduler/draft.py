@@ -55,6 +55,7 @@ def _start(sequence: Sequence) -> SequenceStart:
         bad_words_token_ids=request.bad_words_token_ids,
         constraint=request.constraint,
         thinking=request.thinking,
+        pooling=request.pooling,
     )
 
 

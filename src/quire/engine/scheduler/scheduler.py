@@ -22,7 +22,7 @@ from quire.base.messages import (
     StepResult,
     TokenEvent,
 )
-from quire.engine.kv import BlockTable, KVCache
+from quire.engine.kv import BlockTable, KVCache, NoKVCache
 from quire.engine.scheduler.draft import PlanDraft
 from quire.engine.scheduler.partial import PartialPrefills
 from quire.engine.scheduler.queues import POLICIES
@@ -41,7 +41,7 @@ class Scheduler:
     ) -> None:
         self._config = config
         self._clock = clock
-        self.kv = KVCache(
+        self.kv = (KVCache if config.has_kv else NoKVCache)(
             cache.num_blocks,
             cache.block_size,
             enable_prefix_caching=cache.enable_prefix_caching,
@@ -283,6 +283,10 @@ class Scheduler:
             return
         if not sequence.first_token_s:
             sequence.first_token_s = self._clock()
+        if row.pooled is not None:
+            event = TokenEvent(request_id=sequence.request.request_id, pooled=row.pooled)
+            self._end(sequence, "stop", last=event)
+            return
         is_first = sequence.num_outputs == 0
         finish: tuple[FinishReason, int | None] | None = None
         num_kept = 0
@@ -363,6 +367,7 @@ class Scheduler:
                     num_cached_tokens=sequence.num_cached_tokens,
                     num_preemptions=sequence.num_preemptions,
                     times=sequence.times(self._clock()),
+                    pooled=last.pooled if last else None,
                 )
             )
 
@@ -402,7 +407,7 @@ class Scheduler:
             raise AssertionError("a live sequence is in no queue, or in two")
         if any(sequence.table.block_ids or sequence.num_computed for sequence in waiting):
             raise AssertionError("a waiting sequence holds blocks")
-        for sequence in self._running:
+        for sequence in self._running if self._config.has_kv else ():
             num_held = len(sequence.table.block_ids) * self.kv.block_size
             if not sequence.num_computed <= num_held:
                 raise AssertionError(f"sequence {sequence.sequence_id} computed more than it holds")

@@ -12,6 +12,7 @@ from quire.base.messages import GENERATION_CONFIG_FIELDS
 from quire.model.checkpoint.config_keys import ConfigKeys
 from quire.model.checkpoint.headers import read_headers
 from quire.model.checkpoint.pickled import pickled_bytes
+from quire.model.checkpoint.pooling_facts import read_pooling_facts
 from quire.model.families import FAMILIES, Family
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -59,6 +60,7 @@ def read_card(
         hf_config=config,
         sampling_defaults=sampling_defaults(generation),
         is_encoder=family.is_encoder,
+        pooling=read_pooling_facts(folder, {**whole, **config}, is_encoder=family.is_encoder),
     )
 
 

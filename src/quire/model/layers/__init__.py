@@ -7,6 +7,7 @@ from quire.model.layers.layer import Layer
 from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
 from quire.model.layers.network import Network
 from quire.model.layers.norm import LayerNorm, RMSNorm
+from quire.model.layers.pooled import PooledNetwork
 from quire.model.layers.rotary import Angles, Rotary
 from quire.model.layers.step_input import LayerCache, StepInput
 from quire.model.ops import AttentionBatch, LayerKV
@@ -26,6 +27,7 @@ __all__ = [
     "LayerNorm",
     "Linear",
     "Network",
+    "PooledNetwork",
     "RMSNorm",
     "Rotary",
     "StepInput",

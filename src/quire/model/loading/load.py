@@ -11,9 +11,10 @@ from pathlib import Path
 import torch
 
 from quire.base.config import EngineConfig
+from quire.base.errors import CheckpointError
 from quire.model.checkpoint import ConfigKeys
 from quire.model.families import FAMILIES
-from quire.model.layers import Network
+from quire.model.layers import Network, PooledNetwork
 from quire.model.loading.dummy import fill_dummy
 from quire.model.loading.fill import fill_from_files
 from quire.model.loading.packed_cache import PackedCache, cache_for
@@ -82,10 +83,37 @@ def _write_cache(cache: PackedCache, config: EngineConfig, files: WeightFiles, r
 
 
 def build_network(config: EngineConfig) -> Network:
-    """The network with parameters that have a shape but no memory."""
+    """The network with parameters that have a shape but no memory; a pooled one in place of a language model where
+    the configuration says so."""
     module, name = FAMILIES[config.card.model_type].network.split(":")
     network_class = getattr(importlib.import_module(f"quire.model.families.{module}"), name)
     keys = ConfigKeys(config.card.hf_config, str(Path(config.card.folder) / "config.json"))
     with torch.device("meta"):
         network: Network = network_class(config, keys)
-    return network
+        if config.pooler is None:
+            return network
+        return PooledNetwork(network, config.pooler, config.card.hidden_size, _head_rows(config))
+
+
+def _head_rows(config: EngineConfig) -> list[int] | None:
+    """Which rows of the head make a classifier. Raises CheckpointError for a token outside the vocabulary."""
+    assert config.pooler is not None
+    if config.pooler.head != "from_tokens":
+        return None
+    rows = []
+    for token in config.pooler.head_tokens:
+        row = token if isinstance(token, int) else _token_id(config, token)
+        if row is None or row >= config.card.vocab_size:
+            raise CheckpointError(
+                f"{config.card.folder}: the tokenizer has no token {token!r}, which classifier_from_token (or "
+                "returned_token_ids) names"
+            )
+        rows.append(row)
+    return rows
+
+
+def _token_id(config: EngineConfig, token: str) -> int | None:
+    from tokenizers import Tokenizer
+
+    row: int | None = Tokenizer.from_file(str(Path(config.text_folder) / "tokenizer.json")).token_to_id(token)
+    return row

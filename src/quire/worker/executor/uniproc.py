@@ -38,11 +38,11 @@ class UniprocExecutor:
         configure(config.num_threads, config.native_isa)
         started_s = time.monotonic()
         model = load_model(config, report)
-        if not isinstance(model, CausalLM):
+        if config.pooler is None and not isinstance(model, CausalLM):
             raise ConfigError(
                 f"{config.card.name} is an encoder ({config.card.architecture}), which generates no text; "
-                f"give a decoder.",
-                setting="model",
+                f"give --runner pooling.",
+                setting="runner",
             )
         loaded_s = time.monotonic()
         caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])

@@ -1,4 +1,4 @@
-"""ModelRunner: carries out one plan on one device: blocks copied, tokens computed, logits sampled."""
+"""ModelRunner: carries out one plan on one device: blocks copied, tokens computed, logits sampled or pooled."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 from quire.model.kernels import Unrecordable
-from quire.model.layers import CausalLM, LayerKV, StepInput
+from quire.model.layers import CausalLM, LayerKV, Network, PooledNetwork, StepInput
 from quire.model.recording import record
 from quire.worker.grammar import GrammarStore
+from quire.worker.pooling import Pooler
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
 from quire.worker.sampling import Sampler, SampleRequest
@@ -23,13 +24,13 @@ PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at
 
 
 class ModelRunner:
-    """Holds what outlives a step: the model, the caches and the sampler's sequences. `forward_explained` says how a
-    step's forward pass runs, and why."""
+    """Holds what outlives a step: the model, the caches and the sequences of its sampler or pooler.
+    `forward_explained` says how a step's forward pass runs, and why."""
 
     def __init__(
         self,
         config: EngineConfig,
-        model: CausalLM,
+        model: Network,
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
     ) -> None:
@@ -45,20 +46,29 @@ class ModelRunner:
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
         self._block_size = config.cache.block_size
         self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+        self._pooler: Pooler | None = None
+        if config.pooler is not None:
+            assert isinstance(model, PooledNetwork)
+            self._pooler = Pooler(model, config.pooler)
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
+        outcomes = self._pooler or self._sampler
         for sequence_id in plan.ended:
-            self._sampler.forget(sequence_id)
+            outcomes.forget(sequence_id)
         for start in plan.starts:
-            self._sampler.start(start)
+            outcomes.start(start)
         copy_blocks(self._caches, plan.copies)
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
-        step = build_step_input(plan.chunks, self._caches, self._block_size)
+        segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
+        step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
         started_s = time.monotonic()
         hidden_TH = self._forward(step)
         forward_s = time.monotonic() - started_s
+        if self._pooler is not None:
+            pooled = self._pooler.pool(plan.chunks, hidden_TH, step.attention.query_starts)
+            return StepResult(step_id=plan.step_id, rows=pooled, forward_s=forward_s)
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
@@ -76,7 +86,11 @@ class ModelRunner:
         if not rows:
             return []
         hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
-        return self._sampler.sample(self._model.logits(hidden_RH), requests)
+        return self._sampler.sample(self._logits(hidden_RH), requests)
+
+    def _logits(self, hidden_RH: Tensor) -> Tensor:
+        assert isinstance(self._model, CausalLM)
+        return self._model.logits(hidden_RH)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]
@@ -97,7 +111,7 @@ class ModelRunner:
         entries: list[PositionLogprobs] = []
         for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
             targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
-            logits_RV = self._model.logits(hidden_TH[begin : begin + len(targets)])
+            logits_RV = self._logits(hidden_TH[begin : begin + len(targets)])
             entries += self._sampler.prompt_logprobs(
                 logits_RV, targets, chunk.num_prompt_logprobs, chunk.prompt_listed
             )

@@ -9,7 +9,6 @@ from quire.base.config.states import (
     NO_COMPILER,
     NO_MOE,
     OTHER_TOKENIZERS,
-    POOLING,
     QUANTIZATION,
     SLEEP,
     SPECULATION,
@@ -194,11 +193,12 @@ IN_SHORT = (
                 "Classes that change logits, as package.module:Class, or names under the entry point group "
                 "quire.logits_processors.", many=True),
     ROWS.option("runner", kinds.choice("auto", "draft", "generate", "pooling"), "auto", {},
-                "Kind of runner to start for the model.",
-                value_states=by_value(POOLING, "pooling") | by_value(SPECULATION, "draft")),
+                "Whether the model generates or is pooled into vectors and scores; auto goes by its architecture and "
+                "files.",
+                value_states=by_value(SPECULATION, "draft")),
     ROWS.option("convert", kinds.choice("auto", "classify", "embed", "none"), "auto", {},
-                "Adapt a generative model for pooling.",
-                value_states=by_value(POOLING, "classify", "embed")),
+                "What a pooled model's states become: vectors (embed), a classifier's scores (classify), or whatever "
+                "its own head makes of them (none)."),
     ROWS.option("tokenizer-mode", kinds.choice("auto", "deepseek_v32", "hf", "mistral", "slow", "qwen_vl"), "auto",
                 {},
                 "Which tokenizer implementation to use.",
@@ -219,7 +219,9 @@ IN_SHORT = (
     ROWS.option("enable-prompt-embeds", kinds.switch(), False, EMBEDS, "Accept prompt_embeds as input."),
     ROWS.option("config-format", kinds.choice("auto", "hf", "mistral"), "auto", {}, "Format of the model config.",
                 value_states=by_value(refused("Quire reads Hugging Face's config.json only"), "mistral")),
-    ROWS.json("pooler-config", "PoolerConfig", POOLING, "Pooling behaviour."),
+    ROWS.json("pooler-config", "PoolerConfig", {},
+              "How a pooled model's states become vectors and scores: task, pooling_type, use_activation, dimensions "
+              "and so on."),
     ROWS.option("enable-sleep-mode", kinds.switch(), False, SLEEP,
                 "Allow releasing device memory while idle (CUDA/HIP)."),
     ROWS.option("model-impl", kinds.choice("auto", "terratorch", "transformers", "vllm"), "auto", {},
