@@ -5,12 +5,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Any
 
-from quire.base.errors import InvalidValue, Unsupported
+from quire.base.errors import InvalidValue, Unsupported, UserError
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,3 +93,16 @@ _JSON_NAMES: dict[type, str] = {str: "str", dict: "object", bool: "bool"}
 
 def _spell(value: Any) -> str:
     return {True: "true", False: "false"}[value] if isinstance(value, bool) else f"`{value}`"
+
+
+@contextmanager
+def renamed(names: Mapping[str, str]) -> Iterator[None]:
+    """Errors about a field speak of it by the name this route gives it."""
+    try:
+        yield
+    except UserError as error:
+        name = names.get(error.field or "")
+        if name is not None:
+            error.message = error.message.replace(error.field or "", name, 1)
+            error.field = name
+        raise

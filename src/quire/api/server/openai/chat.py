@@ -12,9 +12,11 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from quire.api.server.body import read_request
+from quire.api.server.dialogue import Ask, Dialogue, News, converse, prepare_dialogue
 from quire.api.server.disconnect import unless_disconnected
-from quire.api.server.generation import Prepared, generate
-from quire.api.server.openai.conversation import forced_functions, read_messages, read_tools
+from quire.api.server.fields import renamed
+from quire.api.server.openai.chat_answer import ChatAnswer, delta_of
+from quire.api.server.openai.conversation import read_messages, read_tools
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
     CHAT_FIELDS,
@@ -24,21 +26,16 @@ from quire.api.server.openai.protocol_chat import (
     ChatRequest,
     ChunkChoice,
     Delta,
-    ReplyFunction,
-    ReplyMessage,
-    ReplyToolCall,
 )
-from quire.api.server.openai.rendering import render
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
-from quire.api.server.openai.reply_parsing import Reading, SampleReader, choose_reading
-from quire.api.server.openai.sampling import check_streaming, renamed, sampling_params
+from quire.api.server.openai.sampling import check_streaming, sampling_params
 from quire.api.server.openai.usage import UsageTally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
 from quire.base.errors import InvalidValue
-from quire.base.messages import SamplingParams
-from quire.text.session import CompletionOutput, RequestOutput, Session
+from quire.base.messages import EngineRequest, SamplingParams
+from quire.text.session import Session
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,12 +44,15 @@ class ChatCall:
 
     fields: ChatRequest
     head: ReplyHead
-    prepared: Prepared
-    reading: Reading
+    dialogue: Dialogue
     lead: str
     role: str
     speller: LogprobSpeller
     usage: UsageTally
+
+    @property
+    def engine_request(self) -> EngineRequest:
+        return self.dialogue.prepared.request
 
 
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
@@ -60,7 +60,7 @@ async def chat_completions(service: Service, request: Request) -> ASGIApp:
     service.admit()  # before the body is read
     fields = await read_request(request, ChatRequest, CHAT_FIELDS)
     call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="chatcmpl"))
-    service.admit([call.prepared.request])
+    service.admit([call.engine_request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():
@@ -78,42 +78,55 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
         sampling = _sampling(session, fields)
         messages = read_messages(fields.messages)
         tools = read_tools(fields.tools, fields.tool_choice)
-        forced = forced_functions(tools, fields.tool_choice)
-        if forced:
-            names["structured_outputs"] = "tools"
-        prompt = render(
-            service,
-            session,
-            fields,
-            messages,
-            tools=tools,
-            reasoning_effort=fields.reasoning_effort,
-        )
-        reading = choose_reading(service, session, fields, tools, prompt, forced)
-        engine_request = await session.prepare(
-            prompt,
-            sampling,
-            request_id=head.engine_id(0),
-            priority=fields.priority,
-            cache_salt=fields.cache_salt or "",
-            add_special_tokens=bool(fields.add_special_tokens),  # the template wrote them already
-            grammar=reading.grammar,
-            reasoning=reading.reasoning_format,
-        )
+        ask = _ask(fields, head.engine_id(0), messages, tools, sampling)
+        dialogue = await prepare_dialogue(service, session, ask)
+    return _call(service, session, fields, head, dialogue, messages)
+
+
+def _ask(
+    fields: ChatRequest,
+    request_id: str,
+    messages: list[dict[str, Any]],
+    tools: list[dict[str, Any]] | None,
+    sampling: SamplingParams,
+) -> Ask:
+    return Ask(
+        request_id=request_id,
+        messages=messages,
+        sampling=sampling,
+        tools=tools,
+        tool_choice=fields.tool_choice,
+        parallel_tool_calls=fields.parallel_tool_calls,
+        include_reasoning=fields.include_reasoning,
+        reasoning_effort=fields.reasoning_effort,
+        add_generation_prompt=fields.add_generation_prompt,
+        continue_final_message=fields.continue_final_message,
+        chat_template_kwargs=fields.chat_template_kwargs,
+        add_special_tokens=bool(fields.add_special_tokens),
+        priority=fields.priority,
+        cache_salt=fields.cache_salt or "",
+    )
+
+
+def _call(
+    service: Service,
+    session: Session,
+    fields: ChatRequest,
+    head: ReplyHead,
+    dialogue: Dialogue,
+    messages: list[dict[str, Any]],
+) -> ChatCall:
+    request = dialogue.prepared.request
     speller = LogprobSpeller(
         session.tokenizer,
         as_token_ids=fields.return_tokens_as_token_ids,
-        num_top=engine_request.sampling.logprobs or 0,
+        num_top=request.sampling.logprobs or 0,
     )
     usage = UsageTally(with_details=service.config.enable_prompt_tokens_details)
-    usage.prompt_tokens = len(engine_request.prompt_token_ids)
-    lead = (
-        messages[-1]["content"]
-        if fields.echo and messages[-1]["role"] == service.config.response_role
-        else ""
-    )
-    prepared = Prepared(engine_request, prompt, reading.shown_ids)
-    return ChatCall(fields, head, prepared, reading, lead, service.config.response_role, speller, usage)
+    usage.prompt_tokens = len(request.prompt_token_ids)
+    role = service.config.response_role
+    lead = messages[-1]["content"] if fields.echo and messages[-1]["role"] == role else ""
+    return ChatCall(fields, head, dialogue, lead, role, speller, usage)
 
 
 def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
@@ -129,56 +142,15 @@ def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
     return sampling_params(session, fields, own)
 
 
-class _Answer:
-    """One sample's deltas put together."""
-
-    def __init__(self, call: ChatCall) -> None:
-        self._reader = SampleReader(call.reading)
-        self.texts = [call.lead]
-        self.reasoning: list[str] = []
-        self.calls: list[ReplyToolCall] = []
-        self._arguments: list[list[str]] = []  # of each call, in pieces
-        self.token_ids: list[int] = []
-        self.logprobs: list[Any] = []
-        self.finish_reason: str | None = None
-        self.stop_reason: int | str | None = None
-
-    def add(self, sample: CompletionOutput) -> None:
-        for delta in self._reader.read(sample):
-            self.texts.append(delta.content or "")
-            self.reasoning.append(delta.reasoning or "")
-            for call in delta.tool_calls or ():
-                if call.id is not None:
-                    self.calls.append(ReplyToolCall(call.id, ReplyFunction(call.function.name or "", "")))
-                    self._arguments.append([])
-                self._arguments[call.index].append(call.function.arguments or "")
-        self.token_ids += sample.token_ids
-        self.logprobs += sample.logprobs or []
-        self.finish_reason, self.stop_reason = self._reader.finish_reason(sample), sample.stop_reason
-
-    def message(self, role: str) -> ReplyMessage:
-        """Content is null where there is nothing but calls; parts that the reply has none of are left out."""
-        for call, arguments in zip(self.calls, self._arguments, strict=True):
-            call.function.arguments = "".join(arguments)
-        content, reasoning = "".join(self.texts), "".join(self.reasoning) or UNSET
-        return ReplyMessage(
-            role,
-            None if self.calls and not content else content,
-            reasoning=reasoning,
-            reasoning_content=reasoning,
-            tool_calls=self.calls or UNSET,
-        )
-
-
 async def _whole(service: Service, session: Session, call: ChatCall) -> ChatReply:
-    answers = [_Answer(call) for _ in range(call.prepared.request.sampling.n)]
+    answers = [ChatAnswer(call.lead) for _ in range(call.engine_request.sampling.n)]
     prompt_logprobs = None
-    async with aclosing(generate(service, session, [call.prepared])) as outputs:
-        async for _, output in outputs:
-            _count(call.usage, output)
+    async with aclosing(converse(service, session, [call.dialogue])) as stream:
+        async for _, output, news in stream:
+            call.usage.count(0, output)
             prompt_logprobs = prompt_logprobs or output.prompt_logprobs
-            for sample in output.outputs:
-                answers[sample.index].add(sample)
+            for one in news:
+                answers[one.index].add(one)
     wants_ids = call.fields.return_token_ids
     return ChatReply(
         id=call.head.id,
@@ -188,11 +160,11 @@ async def _whole(service: Service, session: Session, call: ChatCall) -> ChatRepl
         usage=call.usage.as_usage(),
         system_fingerprint=call.head.fingerprint,
         prompt_logprobs=call.speller.prompt(prompt_logprobs) if prompt_logprobs else UNSET,
-        prompt_token_ids=call.prepared.request.prompt_token_ids if wants_ids else UNSET,
+        prompt_token_ids=call.engine_request.prompt_token_ids if wants_ids else UNSET,
     )
 
 
-def _choice(call: ChatCall, index: int, answer: _Answer) -> ChatChoice:
+def _choice(call: ChatCall, index: int, answer: ChatAnswer) -> ChatChoice:
     return ChatChoice(
         index=index,
         message=answer.message(call.role),
@@ -203,27 +175,20 @@ def _choice(call: ChatCall, index: int, answer: _Answer) -> ChatChoice:
     )
 
 
-def _count(usage: UsageTally, output: RequestOutput) -> None:
-    usage.note_cached(0, output.num_cached_tokens)
-    for sample in output.outputs:
-        usage.completion_tokens += len(sample.token_ids)
-
-
 async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGenerator[bytes, None]:
     """Per sample: a chunk with the role, chunks of text, a last one with the finish reason; then the usage."""
     options = call.fields.stream_options
     continuous = options is not None and options.continuous_usage_stats
-    readers: dict[int, SampleReader] = {}
-    async with aclosing(generate(service, session, [call.prepared])) as outputs:
-        async for _, output in outputs:
-            _count(call.usage, output)
+    begun: set[int] = set()
+    async with aclosing(converse(service, session, [call.dialogue])) as stream:
+        async for _, output, news in stream:
+            call.usage.count(0, output)
             chunks: list[ChatChunk] = []
-            for sample in output.outputs:
-                reader = readers.get(sample.index)
-                if reader is None:
-                    reader = readers[sample.index] = SampleReader(call.reading)
-                    chunks.append(_role_chunk(call, sample.index))
-                chunks += [_chunk(call.head, [choice]) for choice in _chunk_choices(call, reader, sample)]
+            for one in news:
+                if one.index not in begun:
+                    begun.add(one.index)
+                    chunks.append(_role_chunk(call, one.index))
+                chunks += [_chunk(call.head, [choice]) for choice in _chunk_choices(call, one)]
             if continuous:
                 for chunk in chunks:
                     chunk.usage = call.usage.as_usage()
@@ -238,17 +203,17 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
 def _role_chunk(call: ChatCall, index: int) -> ChatChunk:
     chunk = _chunk(call.head, [ChunkChoice(index, Delta(role=call.role, content=call.lead), None, None)])
     if call.fields.return_token_ids:
-        chunk.prompt_token_ids = call.prepared.request.prompt_token_ids
+        chunk.prompt_token_ids = call.engine_request.prompt_token_ids
     return chunk
 
 
-def _chunk_choices(call: ChatCall, reader: SampleReader, sample: CompletionOutput) -> list[ChunkChoice]:
-    """A choice for each delta, log-probabilities and ids with the first, the end with the last.
+def _chunk_choices(call: ChatCall, news: News) -> list[ChunkChoice]:
+    """A choice for each event, log-probabilities and ids with the first, the end with the last.
 
     None at all where there is nothing to show yet: half a character, a possible stop string or marker.
     """
-    fields = call.fields
-    deltas = reader.read(sample)
+    fields, sample = call.fields, news.sample
+    deltas = [delta_of(event) for event in news.events]
     finished = sample.finish_reason is not None
     if not deltas and (finished or (sample.token_ids and (fields.logprobs or fields.return_token_ids))):
         deltas = [Delta()]
@@ -261,7 +226,7 @@ def _chunk_choices(call: ChatCall, reader: SampleReader, sample: CompletionOutpu
             for other in choices[1:]:
                 other.token_ids = []
         if finished:
-            choices[-1].finish_reason = reader.finish_reason(sample)
+            choices[-1].finish_reason = news.finish_reason
             choices[-1].stop_reason = sample.stop_reason
     return choices
 

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 
 from quire.api.server.body import read_request
 from quire.api.server.disconnect import unless_disconnected
+from quire.api.server.fields import renamed
 from quire.api.server.generation import Prepared, generate
 from quire.api.server.openai.completion_text import CompletionText
 from quire.api.server.openai.logprobs import LogprobSpeller
@@ -24,7 +25,7 @@ from quire.api.server.openai.protocol_completions import (
     CompletionRequest,
 )
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
-from quire.api.server.openai.sampling import check_streaming, renamed, sampling_params
+from quire.api.server.openai.sampling import check_streaming, sampling_params
 from quire.api.server.openai.usage import UsageTally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service

@@ -79,20 +79,3 @@ def _check_choice(choice: str | dict[str, Any] | None) -> None:
             f"tool_choice must be {', '.join(TOOL_CHOICES)} or name a function, got {choice[:100]!r}",
             field="tool_choice",
         )
-
-
-def forced_functions(
-    tools: Sequence[dict[str, Any]] | None, choice: str | dict[str, Any] | None
-) -> dict[str, Any]:
-    """Parameters by name of the functions one of which must be called; empty where none has to be."""
-    if not tools or choice in (None, "auto", "none"):
-        return {}
-    functions = {tool["function"]["name"]: tool["function"].get("parameters") for tool in tools}
-    if isinstance(choice, dict):
-        name = choice["function"]["name"]
-        if name not in functions:
-            raise InvalidValue(
-                f"tool_choice names {name[:100]!r}, which is not among tools", field="tool_choice"
-            )
-        return {name: functions[name]}
-    return functions

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 from quire.api.server.openai.shared_fields import SAMPLING_FIELDS, GenerationFields
 from quire.base.constraints import StructuredOutputsParams
-from quire.base.errors import InvalidValue, Unsupported, UserError
+from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import OutputKind, SamplingParams
 from quire.text.session import Session
 
@@ -52,16 +51,3 @@ def check_streaming(fields: GenerationFields) -> None:
         raise Unsupported(
             "prompt_logprobs comes with whole replies only; leave stream out", field="prompt_logprobs"
         )
-
-
-@contextmanager
-def renamed(names: Mapping[str, str]) -> Iterator[None]:
-    """Errors about a field speak of it by the name this route gives it."""
-    try:
-        yield
-    except UserError as error:
-        name = names.get(error.field or "")
-        if name is not None:
-            error.message = error.message.replace(error.field or "", name, 1)
-            error.field = name
-        raise

@@ -11,10 +11,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from quire.api.server.body import read_request
-from quire.api.server.fields import FieldTable
+from quire.api.server.dialogue import render
+from quire.api.server.fields import FieldTable, renamed
 from quire.api.server.openai.conversation import read_messages, read_tools
-from quire.api.server.openai.rendering import render
-from quire.api.server.openai.sampling import renamed
 from quire.api.server.openai.shared_fields import Int, names_of
 from quire.api.server.replies import json_reply
 from quire.api.server.service import Service

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import msgspec
 
+from quire.text.session import RequestOutput
+
 
 class PromptTokensDetails(msgspec.Struct):
     cached_tokens: int
@@ -29,8 +31,17 @@ class UsageTally:
         """How many tokens of prompt `number` came from the prefix cache."""
         self._cached_tokens[number] = num_tokens
 
+    def count(self, number: int, output: RequestOutput) -> None:
+        """Take in news of prompt `number`."""
+        self.note_cached(number, output.num_cached_tokens)
+        self.completion_tokens += sum(len(sample.token_ids) for sample in output.outputs)
+
+    @property
+    def cached_tokens(self) -> int:
+        return sum(self._cached_tokens.values())
+
     def as_usage(self) -> Usage:
-        details = PromptTokensDetails(sum(self._cached_tokens.values())) if self._with_details else None
+        details = PromptTokensDetails(self.cached_tokens) if self._with_details else None
         return Usage(
             prompt_tokens=self.prompt_tokens,
             completion_tokens=self.completion_tokens,

@@ -12,9 +12,12 @@ from quire.text.session import Session
 class TemplateFields(Protocol):
     """What the routes that take a conversation have in common."""
 
-    add_generation_prompt: bool | None
-    continue_final_message: bool
-    chat_template_kwargs: dict[str, Any] | None
+    @property
+    def add_generation_prompt(self) -> bool | None: ...
+    @property
+    def continue_final_message(self) -> bool: ...
+    @property
+    def chat_template_kwargs(self) -> dict[str, Any] | None: ...
 
 
 def render(

@@ -1,12 +1,12 @@
-"""How the replies to one chat request are read: which formats, which tools; and one sample's text as deltas."""
+"""How the replies to one Ask are read: which formats, which tools; and one sample's text as events."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from quire.api.server.openai.protocol_chat import ChatRequest, Delta, DeltaFunction, DeltaToolCall
+from quire.api.server.dialogue.ask import Ask
 from quire.api.server.service import Service
 from quire.base.constraints import Grammar
 from quire.base.errors import Unsupported
@@ -14,7 +14,6 @@ from quire.text.grammar import forced_format, tool_call_grammar
 from quire.text.parsers import (
     REASONING_FORMATS,
     TOOL_FORMATS,
-    CallBegin,
     Content,
     Event,
     Reasoning,
@@ -59,19 +58,18 @@ class Reading:
 def choose_reading(
     service: Service,
     session: Session,
-    fields: ChatRequest,
-    tools: Sequence[dict[str, Any]] | None,
+    ask: Ask,
     prompt: str,
     forced: Mapping[str, Any],
 ) -> Reading:
-    """`tools` are those the model was shown, `forced` those one of which it must call, by name.
+    """`forced` are the functions one of which must be called, by name.
 
     Raises Unsupported where this server cannot read what is asked for.
     """
-    config = service.config
+    config, tools = service.config, ask.tools
     if tools and not forced:
         _check_tools(service)
-    if not fields.include_reasoning and not config.reasoning_parser:
+    if not ask.include_reasoning and not config.reasoning_parser:
         raise Unsupported(
             "include_reasoning: reasoning cannot be left out, for this server does not tell it from content; "
             "start it with --reasoning-parser",
@@ -79,10 +77,10 @@ def choose_reading(
         )
     tool_format = TOOL_FORMATS.get(config.tool_call_parser if tools else "")
     reasoning_parser = config.reasoning_parser
-    grammar, max_calls = None, None if fields.parallel_tool_calls else 1
+    grammar, max_calls = None, None if ask.parallel_tool_calls else 1
     if forced:
         tool_format = forced_format(tool_format)
-        several = fields.parallel_tool_calls and not isinstance(fields.tool_choice, dict)
+        several = ask.parallel_tool_calls and not isinstance(ask.tool_choice, dict)
         grammar = tool_call_grammar(tool_format, forced, several=several)
     markers = kept_markers(tool_format, REASONING_FORMATS.get(reasoning_parser))
     functions = [tool["function"] for tool in tools or ()]
@@ -92,7 +90,7 @@ def choose_reading(
         functions={one["name"]: one.get("parameters") for one in functions},
         prompt=prompt,
         max_calls=max_calls,
-        shows_reasoning=fields.include_reasoning,
+        shows_reasoning=ask.include_reasoning,
         shown_ids=session.tokenizer.special_ids_within(markers),
         grammar=grammar,
     )
@@ -115,39 +113,23 @@ def _check_tools(service: Service) -> None:
 
 
 class SampleReader:
-    """One sample: its text, piece by piece, becomes deltas, one for each kind of news."""
+    """One sample: its text, piece by piece, becomes events."""
 
     def __init__(self, reading: Reading) -> None:
         self._parser = reading.new_parser()
         self._shows_reasoning = reading.shows_reasoning
 
-    def read(self, sample: CompletionOutput) -> list[Delta]:
+    def read(self, sample: CompletionOutput) -> list[Event]:
         """What the sample's new text comes to."""
         if self._parser is None:
-            return [Delta(content=sample.text)] if sample.text else []
+            return [Content(sample.text)] if sample.text else []
         events = self._parser.feed(sample.text) if sample.text else []
         if sample.finish_reason is not None:
             events += self._parser.finish()
-        return [self._delta(event) for event in events if self._is_shown(event)]
+        return [event for event in events if self._shows_reasoning or not isinstance(event, Reasoning)]
 
     def finish_reason(self, sample: CompletionOutput) -> str | None:
         """The engine's, unless the model stopped because it called tools."""
         if sample.finish_reason == "stop" and self._parser is not None and self._parser.num_calls:
             return "tool_calls"
         return sample.finish_reason
-
-    def _is_shown(self, event: Event) -> bool:
-        return self._shows_reasoning or not isinstance(event, Reasoning)
-
-    @staticmethod
-    def _delta(event: Event) -> Delta:
-        if isinstance(event, Content):
-            return Delta(content=event.text)
-        if isinstance(event, Reasoning):
-            return Delta(reasoning=event.text, reasoning_content=event.text)
-        if isinstance(event, CallBegin):
-            begin = DeltaToolCall(
-                event.index, DeltaFunction(name=event.name, arguments=""), id=event.id, type="function"
-            )
-            return Delta(tool_calls=[begin])
-        return Delta(tool_calls=[DeltaToolCall(event.index, DeltaFunction(arguments=event.text))])

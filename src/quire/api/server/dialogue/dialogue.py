@@ -1,0 +1,82 @@
+"""Dialogue: from an Ask to a stream of parsed news of each sample. Chat, responses and messages write it down."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import aclosing
+from dataclasses import dataclass
+
+from quire.api.server.dialogue.ask import Ask, forced_functions
+from quire.api.server.dialogue.reading import Reading, SampleReader, choose_reading
+from quire.api.server.dialogue.rendering import render
+from quire.api.server.fields import renamed
+from quire.api.server.generation import Prepared, generate
+from quire.api.server.service import Service
+from quire.text.parsers import Event
+from quire.text.session import CompletionOutput, RequestOutput, Session
+
+
+@dataclass(frozen=True, slots=True)
+class Dialogue:
+    """An Ask made ready: what the engine gets, and how its replies are read."""
+
+    prepared: Prepared
+    reading: Reading
+
+
+@dataclass(frozen=True, slots=True)
+class News:
+    """What is new of one sample: `sample` as the engine told it, `events` as its text reads.
+
+    `finish_reason` comes with the last news; it is "tool_calls" where the model stopped in order to call.
+    """
+
+    sample: CompletionOutput
+    events: list[Event]
+    finish_reason: str | None
+
+    @property
+    def index(self) -> int:
+        return self.sample.index
+
+
+async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dialogue:
+    """Raises UserError naming the Ask's field that is not right."""
+    forced = forced_functions(ask.tools, ask.tool_choice)
+    prompt = render(
+        service, session, ask, ask.messages, tools=ask.tools, reasoning_effort=ask.reasoning_effort
+    )
+    reading = choose_reading(service, session, ask, prompt, forced)
+    with renamed({"structured_outputs": "tools"} if forced else {}):
+        request = await session.prepare(
+            prompt,
+            ask.sampling,
+            request_id=ask.request_id,
+            priority=ask.priority,
+            cache_salt=ask.cache_salt,
+            add_special_tokens=ask.add_special_tokens,
+            grammar=reading.grammar,
+            reasoning=reading.reasoning_format,
+        )
+    return Dialogue(Prepared(request, prompt, reading.shown_ids), reading)
+
+
+async def converse(
+    service: Service, session: Session, dialogues: Sequence[Dialogue]
+) -> AsyncGenerator[tuple[int, RequestOutput, list[News]], None]:
+    """News of all dialogues as they come, each with its number and the output it was read from.
+
+    Closing it aborts what still runs. Raises as `generate` does.
+    """
+    readers: dict[tuple[int, int], SampleReader] = {}
+    async with aclosing(generate(service, session, [one.prepared for one in dialogues])) as outputs:
+        async for number, output in outputs:
+            news: list[News] = []
+            for sample in output.outputs:
+                reader = readers.get((number, sample.index))
+                if reader is None:
+                    reader = SampleReader(dialogues[number].reading)
+                    readers[number, sample.index] = reader
+                events = reader.read(sample)
+                news.append(News(sample, events, reader.finish_reason(sample)))
+            yield number, output, news
