@@ -261,7 +261,7 @@ for (const button of document.querySelectorAll("[data-opens]")) {
     const name = button.dataset.opens;
     if (at(name).classList.contains("shown")) return shut(name);
     reveal(name);
-    at(name).querySelector("textarea, .open, button")?.focus();
+    (name === "shelf" ? at("new") : settings.field("system")).focus();
   });
 }
 for (const button of document.querySelectorAll("[data-closes]")) button.addEventListener("click", () => shut(button.dataset.closes));

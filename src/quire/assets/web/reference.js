@@ -43,9 +43,11 @@ function show(api) {
   for (const [tag, routes] of order) {
     at("contents").append(make("h2", {}, tag));
     at("routes").append(make("h2", {}, tag));
+    let last = "";
     for (const route of routes) {
       const id = route.operation.operationId;
-      at("contents").append(make("a", { href: `#${id}` }, route.path));
+      if (route.path !== last) at("contents").append(make("a", { href: `#${id}` }, route.path));
+      last = route.path;
       at("routes").append(routeBox(id, route));
     }
   }

@@ -143,9 +143,8 @@ class _Schemas:
             **schema.get("properties", {}),
             **{name: self.of(type_) for name, type_ in (spec.inner or {}).items()},
         }
-        properties = {
-            name: part if name in required else _or_null(part) for name, part in sorted(taken.items())
-        }
+        properties = {name: taken[name] for name in required}
+        properties |= {name: _or_null(part) for name, part in taken.items() if name not in required}
         for name, type_ in sorted(spec.fields.harmless.items()):
             properties[name] = {"type": [_JSON_TYPES[type_], "null"], "description": "Has no effect."}
         refused = sorted(spec.fields.refused.items())
