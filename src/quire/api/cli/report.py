@@ -49,6 +49,13 @@ def base_url(server: ServerConfig) -> str:
     return f"{scheme}://{host}{port}/v1"
 
 
+def page_lines(server: ServerConfig) -> list[str]:
+    """Where a browser finds the chat page and the reference; a Unix socket is out of its reach."""
+    root = base_url(server).removesuffix("/v1")
+    pages = [("chat page", "/", server.has_ui), ("API reference", "/docs", server.has_docs)]
+    return [] if server.uds else [f"  {root}{path}  ({name})" for name, path, is_there in pages if is_there]
+
+
 def curl_line(engine: EngineConfig, server: ServerConfig) -> str:
     """A command that gets an answer from this server as it stands."""
     words = ["curl"]

@@ -13,7 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from quire.api.server import errors
-from quire.api.server.auth import RequireApiKey
+from quire.api.server.auth import PUBLIC_PATHS, RequireApiKey
 from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
 from quire.api.server.probes import probe_routes
@@ -21,19 +21,21 @@ from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.responses import responses_routes
 from quire.api.server.service import Service
 from quire.api.tracing import TraceContext
+from quire.api.server.web import web_routes
 from quire.base.config import ServerConfig
 from quire.base.dotted import load_dotted
 from quire.base.errors import ConfigError, EngineFault, UserError
 
 
 def create_app(service: Service) -> Starlette:
+    routes = [
+        *probe_routes(service),
+        *openai_routes(service),
+        *responses_routes(service),
+        *_development(service),
+    ]
     app = Starlette(
-        routes=[
-            *probe_routes(service),
-            *openai_routes(service),
-            *responses_routes(service),
-            *_development(service),
-        ],
+        routes=[*routes, *web_routes(service.config, routes, public_paths=PUBLIC_PATHS)],
         middleware=_middleware(service.config),
         exception_handlers={
             UserError: errors.on_user_error,

@@ -258,6 +258,8 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         max_header_bytes=asked["h11_max_incomplete_event_size"],
         max_header_count=asked["h11_max_header_count"],
         keep_alive_s=asked["http_timeout_keep_alive"],
+        has_ui=asked["ui"],
+        has_docs=not asked["disable_fastapi_docs"],
         has_dev_routes=asked["server_dev_mode"],
         stores_responses=asked["enable_responses_api_store"],
         outlives_engine=asked["keep_alive_on_engine_death"],

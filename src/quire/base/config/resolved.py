@@ -142,6 +142,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_header_bytes: int = 64 * 1024
     max_header_count: int = 256
     keep_alive_s: int = 5  # how long an idle connection stays open
+    has_ui: bool = True  # the chat page at /
+    has_docs: bool = True  # /docs, /redoc and /openapi.json
     has_dev_routes: bool = False
     stores_responses: bool = False  # /v1/responses keeps what it answered, within a bound
     outlives_engine: bool = False  # keep answering after the engine died

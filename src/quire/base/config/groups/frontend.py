@@ -2,6 +2,7 @@
 
 from quire.base.config import kinds
 from quire.base.config.setting import Setting
+from quire.base.config.states import always
 
 GROUP = "Frontend"
 
@@ -232,5 +233,32 @@ SETTINGS = (
         kind=kinds.integer(1),
         default=256,
         doc="Most header lines of a request. The name is vLLM's.",
+    ),
+    Setting(
+        name="ui",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=True,
+        doc="The chat page at /. It makes no request but to this server.",
+    ),
+    Setting(
+        name="disable-fastapi-docs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        doc="No reference of the API: /docs, /redoc and /openapi.json are not there. The name is vLLM's.",
+    ),
+    Setting(
+        name="enable-offline-docs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        states=always(
+            "the pages at /docs and /redoc are served from the package and load nothing from outside"
+        ),
+        doc="Serve /docs and /redoc without outside requests.",
     ),
 )
