@@ -10,12 +10,14 @@ from typing import Any
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.entrance import entrance
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.grammar import choose_grammar
 from quire.base.config.memory import MemoryPlan, plan_memory
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
+from quire.base.config.profiling import choose_profiler
 from quire.base.config.resolved import (
     Decision,
     EngineConfig,
@@ -95,10 +97,21 @@ def resolve(
         process_name=f"{asked['process_name_prefix']}::engine",
         logs_collections=asked["gc_debug"] is not None,
         num_logged_types=asked["gc_debug"] or 0,
+        **_administration(asked),
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _administration(asked: Asked) -> dict[str, Any]:
+    """Fields of EngineConfig that concern whoever runs the engine."""
+    return {
+        "enable_sleep_mode": asked["enable_sleep_mode"],
+        "worker_class": "" if asked["worker_cls"] == "auto" else asked["worker_cls"],
+        "worker_extension_class": asked["worker_extension_cls"],
+        "profiler": choose_profiler(asked),
+    }
 
 
 def _cache_root(asked: Asked) -> str:
@@ -205,8 +218,6 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
 
 
 def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
-    if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
-        raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
     same_name: dict[str, Any] = {
         name: asked[name]
         for name in (
@@ -233,9 +244,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
         uds=asked["uds"] or "",
-        api_keys=asked["api_key"] or [],
-        ssl_keyfile=asked["ssl_keyfile"] or "",
-        ssl_certfile=asked["ssl_certfile"] or "",
+        tracks_load=asked["enable_server_load_tracking"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],
@@ -256,5 +265,6 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,
         enable_auto_tool_choice=parsers.auto_tool_choice,
+        **entrance(asked),
         **same_name,
     )

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +13,7 @@ from pathlib import Path
 import torch
 
 from quire.base.config import EngineConfig
+from quire.base.errors import CheckpointError
 from quire.model.checkpoint import ConfigKeys, TensorEntry, weight_entries
 from quire.model.families import FAMILIES
 from quire.model.layers import CausalLM
@@ -80,6 +83,20 @@ def _write_cache(
         return False
     logger.info("packed weights written to %s in %.1f s", cache.path, time.monotonic() - started_s)
     return True
+
+
+def drop_file_pages(config: EngineConfig) -> None:
+    """Ask the system to keep no pages of the weights' files in memory. Files that cannot be read are no error."""
+    if config.load_format == "dummy":
+        return
+    with contextlib.suppress(CheckpointError, OSError):
+        entries = weight_entries(Path(config.card.folder))
+        files = {entry.file for entry in entries.values()}
+        if cache := cache_for(config, build_network(config), entries):
+            files.add(cache.path)
+        for file in files:
+            with contextlib.suppress(OSError), file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def build_network(config: EngineConfig) -> CausalLM:

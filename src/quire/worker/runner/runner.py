@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -22,7 +23,7 @@ PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at
 
 
 class ModelRunner:
-    """Holds what outlives a step: the model, the caches and the sampler's sequences. `forward_explained` says how a
+    """Holds what outlives a step: the `model`, the caches and the sampler's sequences. `forward_explained` says how a
     step's forward pass runs, and why."""
 
     def __init__(
@@ -32,18 +33,37 @@ class ModelRunner:
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
     ) -> None:
-        self._model = model
         self._caches = caches
+        self._capacity_tokens = config.scheduler.max_num_batched_tokens
+        self.take(model)
+        self._block_size = config.cache.block_size
+        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+
+    def take(self, model: CausalLM) -> None:
+        """The network to run from now on."""
+        self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
         try:
-            recording = record(model, caches, config.scheduler.max_num_batched_tokens)
+            recording = record(model, self._caches, self._capacity_tokens)
         except Unrecordable as reason:
             self.forward_explained = f"as written, one call per op: {reason}"
         else:
             self._forward = recording
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
-        self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+
+    def let_go(self) -> None:
+        """Keep nothing of the network: until `take` nothing can run."""
+        for name in ("model", "_forward"):
+            self.__dict__.pop(name, None)
+
+    @contextmanager
+    def as_written(self) -> Iterator[None]:
+        """Within the block steps run op by op, with the same results: a profiler sees each."""
+        recorded, self._forward = self._forward, self.model
+        try:
+            yield
+        finally:
+            self._forward = recorded
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
@@ -73,7 +93,7 @@ class ModelRunner:
         if not rows:
             return []
         hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
-        return self._sampler.sample(self._model.logits(hidden_RH), requests)
+        return self._sampler.sample(self.model.logits(hidden_RH), requests)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]
@@ -94,6 +114,6 @@ class ModelRunner:
         entries: list[PositionLogprobs] = []
         for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
             targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
-            logits_RV = self._model.logits(hidden_TH[begin : begin + len(targets)])
+            logits_RV = self.model.logits(hidden_TH[begin : begin + len(targets)])
             entries += self._sampler.prompt_logprobs(logits_RV, targets, chunk.num_prompt_logprobs)
         return entries
