@@ -10,6 +10,7 @@
     ├── CheckpointError      model folder unusable             exit 1
     └── EngineFault          ours                             500
         ├── EngineDead       the engine process is gone       503
+        ├── EngineAsleep     it gave its memory back          503
         ├── CommandFailed    an administrator's command failed 500
         └── Overloaded       admission limit reached          503 + Retry-After
 
@@ -88,6 +89,13 @@ class EngineDead(EngineFault):
 
     status = 503
     code = "service_unavailable"
+
+
+class EngineAsleep(EngineFault):
+    """The engine sleeps and requests are refused until it is woken."""
+
+    status = 503
+    code = "engine_asleep"
 
 
 class CommandFailed(EngineFault):

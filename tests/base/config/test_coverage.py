@@ -121,6 +121,12 @@ CHOICES = [
 ]
 
 
+COMPANIONS = {  # what a setting means nothing without
+    "enable-ssl-refresh": ["--ssl-certfile", "c.pem"],
+    "ssl-cert-reqs": ["--ssl-ca-certs", "a.pem"],
+}
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in CHOICES}))
 def test_each_choice_starts_or_is_refused_with_the_stated_reason(name):
     setting = SETTINGS.by_dest[name.replace("-", "_")]
@@ -132,6 +138,7 @@ def test_each_choice_starts_or_is_refused_with_the_stated_reason(name):
             words = [setting.flag if value == "1" else setting.negative_flags[0]]
         else:
             words = [setting.flag, value]
+        words += COMPANIONS.get(name, [])
         read = [setting.kind.read(value)] if setting.many else setting.kind.read(value)
         state = setting.state_of(read, "cpu")
         if state.effect is Effect.REFUSED:

@@ -140,6 +140,25 @@ EFFECTS = {
     "allow-credentials": (["--allow-credentials"], "server.allow_credentials", True),
     "ssl-keyfile": (["--ssl-keyfile", "k.pem", "--ssl-certfile", "c.pem"], "server.ssl_keyfile", "k.pem"),
     "ssl-certfile": (["--ssl-certfile", "c.pem"], "server.ssl_certfile", "c.pem"),
+    "ssl-ca-certs": (["--ssl-ca-certs", "a.pem"], "server.ssl_ca_certs", "a.pem"),
+    "ssl-cert-reqs": (["--ssl-cert-reqs", "2", "--ssl-ca-certs", "a.pem"], "server.ssl_cert_reqs", 2),
+    "ssl-ciphers": (["--ssl-ciphers", "HIGH"], "server.ssl_ciphers", "HIGH"),
+    "enable-ssl-refresh": (
+        ["--enable-ssl-refresh", "--ssl-certfile", "c.pem"],
+        "server.enable_ssl_refresh",
+        True,
+    ),
+    "enable-server-load-tracking": (["--enable-server-load-tracking"], "server.tracks_load", True),
+    "api-key-file": (["--api-key-file", "k"], "server.api_key_file", "k"),
+    "enable-sleep-mode": (["--enable-sleep-mode"], "engine.enable_sleep_mode", True),
+    "worker-cls": (["--worker-cls", "a.B"], "engine.worker_class", "a.B"),
+    "worker-extension-cls": (["--worker-extension-cls", "a.B"], "engine.worker_extension_class", "a.B"),
+    "torch-profiler-dir": ([{"VLLM_TORCH_PROFILER_DIR": "/t"}], "engine.profiler.folder", "/t"),
+    "profiler-config": (
+        ["--profiler-config", '{"profiler": "torch", "torch_profiler_dir": "/t", "max_iterations": 3}'],
+        "engine.profiler.max_iterations",
+        3,
+    ),
     "shutdown-timeout": (["--shutdown-timeout", "5"], "server.shutdown_timeout_s", 5),
     "trust-request-chat-template": (
         ["--trust-request-chat-template"],
@@ -271,6 +290,7 @@ SHOWN_ELSEWHERE = {
     "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",
+    "custom-scopes-for-profiling": "tests/worker/executor/test_profiler.py",
     "rpc-base-path": "tests/engine/client/test_process_settings.py",
     "execute-model-timeout-seconds": "tests/engine/client/test_process_settings.py",
 }

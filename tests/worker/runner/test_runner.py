@@ -71,7 +71,7 @@ def test_recorded_and_as_written_give_the_same_result(config: EngineConfig) -> N
     prompts = random_prompts((1, 30, 17))
     recorded, written = runner_of(config), runner_of(config)
     assert recorded.forward_explained.startswith("recorded, ")
-    written._forward = written._model
+    written._forward = written.model
     assert greedy(recorded, prompts, 6) == greedy(written, prompts, 6)
 
 

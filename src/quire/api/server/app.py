@@ -20,8 +20,8 @@ from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.responses import responses_routes
 from quire.api.server.service import Service
-from quire.api.tracing import TraceContext
 from quire.api.server.web import web_routes
+from quire.api.tracing import TraceContext
 from quire.base.config import ServerConfig
 from quire.base.dotted import load_dotted
 from quire.base.errors import ConfigError, EngineFault, UserError

@@ -10,6 +10,7 @@ from typing import Any
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.entrance import entrance
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.grammar import choose_grammar
 from quire.base.config.memory import MemoryPlan, plan_memory, within_text_length
@@ -18,6 +19,7 @@ from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
 from quire.base.config.pooling import choose_pooling
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
+from quire.base.config.profiling import choose_profiler
 from quire.base.config.replies import SAME_NAME, effort_map, fingerprint_value
 from quire.base.config.resolved import (
     Decision,
@@ -102,6 +104,7 @@ def resolve(
         watch=choose_watch(asked, card, cache, memory),
         has_tokenizer=not asked["skip_tokenizer_init"],
         **_process(asked),
+        **_administration(asked),
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
@@ -116,6 +119,16 @@ def _process(asked: Asked) -> dict[str, Any]:
         "process_name": f"{asked['process_name_prefix']}::engine",
         "logs_collections": asked["gc_debug"] is not None,
         "num_logged_types": asked["gc_debug"] or 0,
+    }
+
+
+def _administration(asked: Asked) -> dict[str, Any]:
+    """Fields of EngineConfig that concern whoever runs the engine."""
+    return {
+        "enable_sleep_mode": asked["enable_sleep_mode"],
+        "worker_class": "" if asked["worker_cls"] == "auto" else asked["worker_cls"],
+        "worker_extension_class": asked["worker_extension_cls"],
+        "profiler": choose_profiler(asked),
     }
 
 
@@ -237,15 +250,11 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
 
 
 def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
-    if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
-        raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
     return ServerConfig(
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
         uds=asked["uds"] or "",
-        api_keys=asked["api_key"] or [],
-        ssl_keyfile=asked["ssl_keyfile"] or "",
-        ssl_certfile=asked["ssl_certfile"] or "",
+        tracks_load=asked["enable_server_load_tracking"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],
@@ -274,5 +283,6 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         enable_auto_tool_choice=parsers.auto_tool_choice,
         reasoning_effort_map=effort_map(asked),
         fingerprint_value=fingerprint_value(asked),
+        **entrance(asked),
         **{name: asked[name] for name in SAME_NAME},
     )

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 import msgspec
 
+from quire.base.commands import ProfilerConfig
 from quire.base.config.card import ModelCard
 from quire.base.config.pooler import PoolerConfig
 from quire.base.constraints import GrammarConfig
@@ -99,6 +100,10 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     watch: WatchConfig = WatchConfig()
     logits_processors: list[str] = []  # paths or entry points of classes of the user's own
     has_tokenizer: bool = True  # false: token ids in and out only
+    enable_sleep_mode: bool = False
+    worker_class: str = ""  # dotted path of a subclass of Worker; empty: Worker itself
+    worker_extension_class: str = ""  # dotted path of a class whose methods the worker gets; empty: none
+    profiler: ProfilerConfig | None = None
 
     @property
     def text_folder(self) -> str:
@@ -114,6 +119,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     uds: str = ""
     api_keys: list[str] = []
+    api_key_file: str = ""  # more keys, one on each line, read again when the file changes
     root_path: str = ""
     chat_template: str = ""  # a path or the template's text; empty: the model's own
     default_chat_template_kwargs: dict[str, Any] = {}
@@ -133,6 +139,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_credentials: bool = False
     ssl_keyfile: str = ""
     ssl_certfile: str = ""
+    ssl_ca_certs: str = ""
+    ssl_cert_reqs: int = 0  # Python's ssl.VerifyMode
+    ssl_ciphers: str = ""
+    enable_ssl_refresh: bool = False
+    tracks_load: bool = False
     stream_interval_tokens: int = 1
     log_stats_interval_s: float = 10.0  # 0: no such lines
     log_batch_sizes_interval_s: float = 0.0  # 0: no such lines

@@ -12,12 +12,12 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from enum import Enum
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from quire.base import errors
 from quire.base.commands import Command
 from quire.base.config import EngineConfig
-from quire.base.errors import CommandFailed, EngineDead
+from quire.base.errors import CommandFailed, EngineAsleep, EngineDead
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.base.wire import (
     Abort,
@@ -36,6 +36,7 @@ from quire.engine.client.asks import Asks
 from quire.engine.client.journal import Journal
 from quire.engine.client.link import EngineLink
 from quire.engine.client.quarantine import Quarantine, Trial
+from quire.engine.client.standing import Standing
 from quire.engine.client.stream import EventStream
 from quire.engine.client.vigil import Vigil, read_signs
 
@@ -43,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 MAX_CRASHES = 3
 CRASH_WINDOW_S = 60.0
+ASLEEP = "The engine is asleep and takes no requests; POST /wake_up brings it back."
 T = TypeVar("T")
 
 
@@ -77,6 +79,7 @@ class ProcessClient:
         self.failure = ""
         self.ready: Ready | None = None
         self.num_restarts = 0
+        self.standing = Standing()
         self._config = config
         self._max_crashes = max_crashes
         self._crashes_s: list[float] = []
@@ -126,18 +129,23 @@ class ProcessClient:
     # ---- requests ----
 
     def check(self, request: EngineRequest) -> None:
-        """Raises Quarantined when requests like this one ended engines; `submit` does the same."""
+        """Raises Quarantined when requests like this one ended engines, and EngineAsleep; `submit` does the same."""
+        if self.standing.refuses:
+            raise EngineAsleep(ASLEEP)
         self._quarantine.check(request)
 
     def submit(self, request: EngineRequest) -> EventStream:
-        """Send a request down; raises EngineDead, Quarantined or InvalidValue (request_id in use)."""
+        """Send a request down, or hold it while the engine is held; raises EngineDead, EngineAsleep, Quarantined or
+        InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
         self.check(request)
         if not self._journal.expects_news:
             self._vigil.begin(time.monotonic())
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
-        if self._trial.accused is None:
+        if self.standing.holds:
+            self._journal.hold(request.request_id)
+        elif self._trial.accused is None:
             self._take_up(request.request_id)
         return stream
 
@@ -167,6 +175,37 @@ class ProcessClient:
         self._link.send(message)
         value: T = await answered
         return value
+
+    def _tell(self, command: Command[Any]) -> None:
+        """Ask, with nobody to hear the answer."""
+
+        def note(answered: asyncio.Future[Any]) -> None:
+            if not answered.cancelled() and (error := answered.exception()):
+                logger.error("%s could not be carried out: %s", type(command).__name__, error)
+
+        message, answered = self._asks.open(command)
+        answered.add_done_callback(note)
+        self._link.send(message)
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests under way that are not held."""
+        return self._journal.num_in_flight
+
+    def request_ids(self) -> list[str]:
+        """Of all requests under way, in order of arrival."""
+        return self._journal.request_ids()
+
+    async def drained(self) -> None:
+        """Until every request that is not held has ended."""
+        await self._journal.drained()
+
+    def let_in(self) -> None:
+        """Give the engine what was held."""
+        self._vigil.begin(time.monotonic())
+        for request_id in self._journal.let_in():
+            if self._trial.accused is None:
+                self._take_up(request_id)
 
     # ---- news ----
 
@@ -208,7 +247,8 @@ class ProcessClient:
             await asyncio.sleep(self._vigil.interval_s)
             # a command, too, may take as long as it computes or reads
             is_loading = self.state is EngineState.LOADING or len(self._asks) > 0
-            if not (is_loading or self._journal.expects_news):
+            expects_news = self.standing.computes and self._journal.expects_news
+            if not (is_loading or expects_news) or self._asks.may_stand_still:
                 self._vigil.begin(time.monotonic())  # an idle engine has nothing to say
                 continue
             signs = read_signs(self.pid) if self.pid else None
@@ -255,6 +295,8 @@ class ProcessClient:
         self._link.spawn()
         self._vigil.begin(time.monotonic())
         self._open()
+        for order in self.standing.orders():
+            self._tell(order)
         for request_id in self._journal.request_ids():
             self._journal.take_back(request_id)
         # the latest first: whoever crashes an engine does so soon

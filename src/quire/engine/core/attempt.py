@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from quire.base.commands import Command
 from quire.base.constraints import Constraint
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MIN_SPLIT_TOKENS = 32  # a chunk shorter than this is not what memory runs out over
 
@@ -28,6 +30,10 @@ class Executor(Protocol):
 
     def prepare(self, constraint: Constraint) -> Future[Any]:
         """Begins to compile; done when sequences with this constraint may start. Holds up no step meanwhile."""
+        ...
+
+    def answer(self, command: Command[T]) -> T:
+        """Carries out one of commands.WorkerCommand; raises before it changes anything."""
         ...
 
 

@@ -36,7 +36,7 @@ class EngineCore:
         self._watch = StepWatch(config.watch, self.scheduler.kv, publisher)
         self._executor = executor
         self._waiting_room = WaitingRoom(executor, self.scheduler)
-        self._control = Control(self.scheduler)
+        self._control = Control(self.scheduler, executor, may_sleep=config.enable_sleep_mode)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
@@ -64,6 +64,8 @@ class EngineCore:
 
     @property
     def has_work(self) -> bool:
+        if not self._control.may_compute:  # ends are told, and grammars compiled, all the same
+            return self.scheduler.has_news or len(self._waiting_room) > 0
         return self.scheduler.has_work or len(self._waiting_room) > 0
 
     def stats(self) -> EngineStats:
@@ -71,7 +73,10 @@ class EngineCore:
 
     def step(self) -> list[TokenEvent]:
         """Run one step, if there is anything to run; returns the news since the last call."""
-        self._waiting_room.let_in(wait_for_one=not self.scheduler.has_work)
+        may_compute = self._control.may_compute
+        self._waiting_room.let_in(wait_for_one=not (may_compute and self.scheduler.has_work))
+        if not may_compute:
+            return self.scheduler.take_events()
         plan = self.scheduler.plan()
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()

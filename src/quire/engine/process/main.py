@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 import zmq
 
+from quire.base.commands import Sleep, WakeUp
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError, UserError
 from quire.base.logs import set_up_logging
@@ -129,25 +130,34 @@ class EngineProcess:
             case Resume(request_id):
                 core.resume(request_id)
             case Ask():
-                self._send(self._answer(message, core))
+                self._socket.send(self._answer(message, core))
             case Stop():
                 self._stopping = True
             case _:
                 logger.warning("unexpected message %s", type(message).__name__)
 
-    def _answer(self, ask: Ask, core: EngineCore) -> Answer:
-        """Whatever goes wrong is the asker's to hear: the engine goes on."""
+    def _answer(self, ask: Ask, core: EngineCore) -> bytes:
+        """The encoded answer. Whatever goes wrong is the asker's to hear: the engine goes on."""
         value, problem = None, None
+        if isinstance(ask.command, Sleep):
+            gc.unfreeze()  # the weights are among what was frozen at the start
         try:
             value = core.answer(ask.command)
+            return self._codec.encode(Answer(ask_id=ask.ask_id, stats=core.stats(), value=value))
         except UserError as error:
             problem = Problem(error.message, error.field, is_callers=True)
         except Exception as error:  # also of code that is not Quire's: what administrators bring
             logger.exception("%s failed", type(ask.command).__name__)
-            problem = Problem(
-                str(error) if isinstance(error, QuireError) else f"{type(error).__name__}: {error}"
-            )
-        return Answer(ask_id=ask.ask_id, stats=core.stats(), value=value, problem=problem)
+            text = str(error) if isinstance(error, QuireError) else f"{type(error).__name__}: {error}"
+            if value is not None:
+                text = (
+                    f"its answer, of type {type(value).__name__}, cannot leave the engine process ({error})"
+                )
+            problem = Problem(text)
+        finally:
+            if isinstance(ask.command, WakeUp):
+                gc.freeze()
+        return self._codec.encode(Answer(ask_id=ask.ask_id, stats=core.stats(), problem=problem))
 
     def _send(self, message: Upward) -> None:
         self._socket.send(self._codec.encode(message))

@@ -125,6 +125,11 @@ class Scheduler:
     def has_work(self) -> bool:
         return bool(self._running) or len(self._waiting) > 0 or bool(self._events)
 
+    @property
+    def has_news(self) -> bool:
+        """Events that nobody has taken yet."""
+        return bool(self._events)
+
     # ---- plan ----
 
     def plan(self) -> StepPlan:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import logging
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +82,20 @@ def _write_cache(cache: PackedCache, config: EngineConfig, files: WeightFiles, r
         return False
     logger.info("packed weights written to %s in %.1f s", cache.path, time.monotonic() - started_s)
     return True
+
+
+def drop_file_pages(config: EngineConfig) -> None:
+    """Ask the system to keep no pages of the weights' files in memory. Files that cannot be read are no error."""
+    if config.load_format == "dummy":
+        return
+    with contextlib.suppress(CheckpointError, OSError):
+        entries = open_weights(Path(config.card.folder), config.load_format).entries
+        files = {entry.file for entry in entries.values()}
+        if cache := cache_for(config, build_network(config), entries):
+            files.add(cache.path)
+        for file in files:
+            with contextlib.suppress(OSError), file.open("rb") as stream:
+                os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
 
 
 def build_network(config: EngineConfig) -> Network:

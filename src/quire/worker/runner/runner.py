@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -24,7 +25,7 @@ PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at
 
 
 class ModelRunner:
-    """Holds what outlives a step: the model, the caches and the sequences of its sampler or pooler.
+    """Holds what outlives a step: the `model`, the caches and the sequences of its sampler or pooler.
     `forward_explained` says how a step's forward pass runs, and why."""
 
     def __init__(
@@ -34,22 +35,42 @@ class ModelRunner:
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
     ) -> None:
-        self._model = model
         self._caches = caches
+        self._pooler_config = config.pooler
+        self._capacity_tokens = config.scheduler.max_num_batched_tokens
+        self.take(model)
+        self._block_size = config.cache.block_size
+        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+
+    def take(self, model: Network) -> None:
+        """The network to run from now on."""
+        self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
         try:
-            recording = record(model, caches, config.scheduler.max_num_batched_tokens)
+            recording = record(model, self._caches, self._capacity_tokens)
         except Unrecordable as reason:
             self.forward_explained = f"as written, one call per op: {reason}"
         else:
             self._forward = recording
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
-        self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
         self._pooler: Pooler | None = None
-        if config.pooler is not None:
+        if self._pooler_config is not None:
             assert isinstance(model, PooledNetwork)
-            self._pooler = Pooler(model, config.pooler)
+            self._pooler = Pooler(model, self._pooler_config)
+
+    def let_go(self) -> None:
+        """Keep nothing of the network: until `take` nothing can run."""
+        for name in ("model", "_forward", "_pooler"):
+            self.__dict__.pop(name, None)
+
+    @contextmanager
+    def as_written(self) -> Iterator[None]:
+        """Within the block steps run op by op, with the same results: a profiler sees each."""
+        recorded, self._forward = self._forward, self.model
+        try:
+            yield
+        finally:
+            self._forward = recorded
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
@@ -89,8 +110,8 @@ class ModelRunner:
         return self._sampler.sample(self._logits(hidden_RH), requests)
 
     def _logits(self, hidden_RH: Tensor) -> Tensor:
-        assert isinstance(self._model, CausalLM)
-        return self._model.logits(hidden_RH)
+        assert isinstance(self.model, CausalLM)
+        return self.model.logits(hidden_RH)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]

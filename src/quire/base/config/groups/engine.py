@@ -10,7 +10,6 @@ from quire.base.config.states import (
     NO_GPU_KERNELS,
     NO_MOE,
     PARALLELISM,
-    PROFILING,
     REASONING,
     SPECULATION,
     WEIGHT_TRANSFER,
@@ -60,7 +59,8 @@ SETTINGS = (
     ROWS.json("structured-outputs-config", "StructuredOutputsConfig", {},
                 "How replies are held to a grammar: backend (auto, guidance, xgrammar, outlines), "
                 "disable_any_whitespace, disable_additional_properties, enable_in_reasoning."),
-    ROWS.json("profiler-config", "ProfilerConfig", PROFILING, "Profiler."),
+    ROWS.json("profiler-config", "ProfilerConfig", {},
+                "Profile the engine's steps between /start_profile and /stop_profile; see docs/administration.md."),
     ROWS.option("optimization-level", kinds.number_choice(0, 1, 2, 3), 2, NO_COMPILER,
                 "Start-up time against speed preset (-O).", aliases=("-O",)),
     ROWS.json("weight-transfer-config", "WeightTransferConfig", WEIGHT_TRANSFER,

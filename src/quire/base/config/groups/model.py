@@ -10,7 +10,6 @@ from quire.base.config.states import (
     NO_MOE,
     OTHER_TOKENIZERS,
     QUANTIZATION,
-    SLEEP,
     SPECULATION,
     awaits,
     by_value,
@@ -222,8 +221,9 @@ IN_SHORT = (
     ROWS.json("pooler-config", "PoolerConfig", {},
               "How a pooled model's states become vectors and scores: task, pooling_type, use_activation, dimensions "
               "and so on."),
-    ROWS.option("enable-sleep-mode", kinds.switch(), False, SLEEP,
-                "Allow releasing device memory while idle (CUDA/HIP)."),
+    ROWS.option("enable-sleep-mode", kinds.switch(), False, {},
+                "Let the engine give back the memory of weights and KV cache on request; see "
+                "docs/administration.md."),
     ROWS.option("model-impl", kinds.choice("auto", "terratorch", "transformers", "vllm"), "auto", {},
                 "Native, Transformers or TerraTorch implementation.",
                 value_states=by_value(refused("Quire runs its own implementation only; give auto or vllm"),
