@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from quire.api.server import errors
+from quire.api.server.anthropic import anthropic_routes
 from quire.api.server.auth import RequireApiKey
 from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
@@ -31,6 +32,7 @@ def create_app(service: Service) -> Starlette:
             *probe_routes(service),
             *openai_routes(service),
             *responses_routes(service),
+            *anthropic_routes(service),
             *_development(service),
         ],
         middleware=_middleware(service.config),

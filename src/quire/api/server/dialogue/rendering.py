@@ -40,7 +40,7 @@ def render(
     if reasoning_effort is not None:
         kwargs["reasoning_effort"] = _reasoning_effort(session, reasoning_effort)
     return session.render_chat(
-        messages if _mentions(session, "developer") else [_without_developer(one) for one in messages],
+        messages if template_reads(session, "developer") else [_without_developer(one) for one in messages],
         tools=tools,
         add_generation_prompt=not fields.continue_final_message if adds_prompt is None else adds_prompt,
         continue_final_message=fields.continue_final_message,
@@ -50,7 +50,7 @@ def render(
 
 def _reasoning_effort(session: Session, effort: str) -> str:
     """Only a template that reads it can make it effective."""
-    if not _mentions(session, "reasoning_effort"):
+    if not template_reads(session, "reasoning_effort"):
         raise Unsupported(
             "reasoning_effort is not supported: this model's chat template does not read it",
             field="reasoning_effort",
@@ -63,6 +63,7 @@ def _without_developer(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _mentions(session: Session, word: str) -> bool:
+def template_reads(session: Session, word: str) -> bool:
+    """Whether a variable of this name means anything to the model's chat template."""
     sources = session.template.sources.values() if session.template else ()
     return any(word in source for source in sources)
