@@ -13,6 +13,7 @@ from starlette.middleware.cors import CORSMiddleware
 from starlette.routing import Route
 
 from quire.api.server import errors
+from quire.api.server.anthropic import anthropic_routes
 from quire.api.server.auth import PUBLIC_PATHS, RequireApiKey
 from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
@@ -32,6 +33,7 @@ def create_app(service: Service) -> Starlette:
         *probe_routes(service),
         *openai_routes(service),
         *responses_routes(service),
+        *anthropic_routes(service),
         *_development(service),
     ]
     app = Starlette(

@@ -13,7 +13,7 @@ PUBLIC_PATHS = ("/health", "/live", "/ping", "/ready", "/version", *PAGE_PATHS)
 
 
 class RequireApiKey:
-    """ASGI middleware: refuses with 401 unless `Authorization: Bearer` carries one of `keys`.
+    """ASGI middleware: refuses with 401 unless `Authorization: Bearer` or `x-api-key` carries one of `keys`.
 
     Decides on the path as received, before routing, so that a route cannot be reached under another spelling.
     """
@@ -28,18 +28,20 @@ class RequireApiKey:
             await self._app(scope, receive, send)
             return
         error = HttpError(
-            "This server needs an API key: send the header `Authorization: Bearer <key>`.",
+            "This server needs an API key: send the header `Authorization: Bearer <key>` (or `x-api-key: <key>`).",
             status=401,
             code="invalid_api_key",
         )
-        await error_reply(error)(scope, receive, send)
+        await error_reply(error, scope)(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        given = b""
+        given = {b"authorization": b"", b"x-api-key": b""}
         for name, value in scope["headers"]:
             if name == b"authorization":
                 scheme, _, token = value.partition(b" ")
-                given = token.strip() if scheme.lower() == b"bearer" else b""
+                given[name] = token.strip() if scheme.lower() == b"bearer" else b""
+            elif name == b"x-api-key":  # Anthropic's
+                given[name] = value.strip()
         # Every key is compared, in constant time each: the time taken tells nothing about any key.
-        matches = [hmac.compare_digest(given, key) for key in self._keys]
+        matches = [hmac.compare_digest(one, key) for one in given.values() for key in self._keys]
         return any(matches)

@@ -1,5 +1,7 @@
 """Every error as an OpenAI body `{"error": {message, type, param, code}}` with its status and headers.
 
+Anthropic's routes speak of them in their own shape `{"type": "error", "error": {type, message}, "request_id"}`.
+
 A 4xx repeats what the caller sent and how to mend it. A 5xx says nothing about this machine: what happened
 goes to the log, never to the wire.
 """
@@ -12,8 +14,10 @@ import msgspec
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import Scope
 
 from quire.api.server.replies import json_reply
+from quire.api.server.request_id import header_id
 from quire.base.errors import EngineDead, EngineFault, Overloaded, UserError
 
 logger = logging.getLogger("quire.server")
@@ -30,6 +34,16 @@ class ErrorDetail(msgspec.Struct, frozen=True):
 
 class ErrorBody(msgspec.Struct, frozen=True):
     error: ErrorDetail
+
+
+class AnthropicErrorDetail(msgspec.Struct, frozen=True):
+    type: str
+    message: str
+
+
+class AnthropicErrorBody(msgspec.Struct, frozen=True, tag_field="type", tag="error"):
+    error: AnthropicErrorDetail
+    request_id: str | None = None
 
 
 class HttpError(UserError):
@@ -86,12 +100,38 @@ def error_body(error: Exception) -> ErrorBody:
     )
 
 
+ANTHROPIC_PATH = "/v1/messages"
+_ANTHROPIC_TYPES = {
+    401: "authentication_error",
+    403: "permission_error",
+    404: "not_found_error",
+    413: "request_too_large",
+    429: "rate_limit_error",
+}
+
+
+def anthropic_error_body(error: Exception, request_id: str | None = None) -> AnthropicErrorBody:
+    """What `error_body` says, in Anthropic's words. The message names the field, for there is no other place."""
+    is_busy = isinstance(error, (Overloaded, Unavailable)) and error_status(error) != 429
+    kind = "overloaded_error" if is_busy else _anthropic_type(error_status(error))
+    return AnthropicErrorBody(AnthropicErrorDetail(kind, error_body(error).error.message), request_id)
+
+
+def _anthropic_type(status: int) -> str:
+    return _ANTHROPIC_TYPES.get(status, "invalid_request_error" if status < 500 else "api_error")
+
+
+def _speaks_anthropic(scope: Scope) -> bool:
+    path: str = scope["path"].removeprefix(scope.get("root_path", ""))
+    return path == ANTHROPIC_PATH or path.startswith(ANTHROPIC_PATH + "/")
+
+
 def error_status(error: Exception) -> int:
     return error.status if isinstance(error, (UserError, EngineFault)) else 500
 
 
-def error_reply(error: Exception) -> Response:
-    """The whole HTTP reply for `error`. Retrying clients are told when to come back, or not to."""
+def error_reply(error: Exception, scope: Scope) -> Response:
+    """The whole HTTP reply to what `scope` asked. Retrying clients are told when to come back, or not to."""
     status = error_status(error)
     headers: dict[str, str] = {}
     if isinstance(error, (Overloaded, Unavailable)):
@@ -102,17 +142,20 @@ def error_reply(error: Exception) -> Response:
         headers["www-authenticate"] = "Bearer"
     elif status >= 500:
         headers["x-should-retry"] = "false"  # the same request would fail the same way
-    return json_reply(error_body(error), status=status, headers=headers)
+    body: ErrorBody | AnthropicErrorBody = error_body(error)
+    if _speaks_anthropic(scope):
+        body = anthropic_error_body(error, header_id(scope))
+    return json_reply(body, status=status, headers=headers)
 
 
-async def on_user_error(_request: Request, error: Exception) -> Response:
-    return error_reply(error)
+async def on_user_error(request: Request, error: Exception) -> Response:
+    return error_reply(error, request.scope)
 
 
 async def on_engine_fault(request: Request, error: Exception) -> Response:
     if not isinstance(error, (Overloaded, Unavailable)):
         logger.error("%s failed: %s: %s", request.url.path, type(error).__name__, error)
-    return error_reply(error)
+    return error_reply(error, request.scope)
 
 
 async def on_http_exception(request: Request, error: Exception) -> Response:
@@ -122,13 +165,16 @@ async def on_http_exception(request: Request, error: Exception) -> Response:
     message = _ROUTER_MESSAGES.get(error.status_code, "{detail}").format(
         method=request.method, path=request.scope["path"], detail=error.detail
     )
-    body = _body(message, "invalid_request_error", None, code)
+    body: ErrorBody | AnthropicErrorBody = _body(message, "invalid_request_error", None, code)
+    if _speaks_anthropic(request.scope):
+        detail = AnthropicErrorDetail(_anthropic_type(error.status_code), message)
+        body = AnthropicErrorBody(detail, header_id(request.scope))
     return json_reply(body, status=error.status_code, headers=error.headers)
 
 
-async def on_bug(_request: Request, error: Exception) -> Response:
+async def on_bug(request: Request, error: Exception) -> Response:
     """Anything nobody expected. The server logs the traceback; the caller learns only that it is ours."""
-    return error_reply(error)
+    return error_reply(error, request.scope)
 
 
 _ROUTER_MESSAGES = {

@@ -3,7 +3,7 @@
 from quire.api.server.dialogue.ask import Ask, forced_functions
 from quire.api.server.dialogue.dialogue import Dialogue, News, converse, prepare_dialogue
 from quire.api.server.dialogue.fitting import count_tokens, encode, fitted
-from quire.api.server.dialogue.rendering import render
+from quire.api.server.dialogue.rendering import render, template_reads
 
 __all__ = [
     "Ask",
@@ -16,4 +16,5 @@ __all__ = [
     "forced_functions",
     "prepare_dialogue",
     "render",
+    "template_reads",
 ]

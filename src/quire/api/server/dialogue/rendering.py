@@ -49,14 +49,14 @@ def render(
     if reasoning_effort is not None:
         kwargs |= _effort_variables(service, session, reasoning_effort)
     if documents is not None:
-        if not _mentions(session, "documents") and "documents" not in (chat_template or ""):
+        if not template_reads(session, "documents") and "documents" not in (chat_template or ""):
             raise Unsupported(
                 "documents is not supported: this model's chat template does not read it; put them into a message",
                 field="documents",
             )
         kwargs["documents"] = documents
     return session.render_chat(
-        messages if _mentions(session, "developer") else [_without_developer(one) for one in messages],
+        messages if template_reads(session, "developer") else [_without_developer(one) for one in messages],
         tools=tools,
         chat_template=chat_template or "",
         add_generation_prompt=not fields.continue_final_message if adds_prompt is None else adds_prompt,
@@ -84,7 +84,7 @@ def _effort_variables(service: Service, session: Session, effort: str) -> dict[s
     mapped = service.config.reasoning_effort_map.get(effort, effort)
     if isinstance(mapped, dict):
         return mapped
-    if not _mentions(session, "reasoning_effort"):
+    if not template_reads(session, "reasoning_effort"):
         raise Unsupported(
             "reasoning_effort is not supported: this model's chat template does not read it, and "
             "--reasoning-effort-map says nothing of it",
@@ -98,6 +98,7 @@ def _without_developer(message: dict[str, Any]) -> dict[str, Any]:
     return {**message, "role": "system"} if message["role"] == "developer" else message
 
 
-def _mentions(session: Session, word: str) -> bool:
+def template_reads(session: Session, word: str) -> bool:
+    """Whether a variable of this name means anything to the model's chat template."""
     sources = session.template.sources.values() if session.template else ()
     return any(word in source for source in sources)
