@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from quire.api.server.app import create_app
 from quire.api.server.http_protocol import http_protocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
+from quire.api.server.probes import probe_routes
 from quire.api.server.service import Phase, Service
 from quire.api.server.stats_log import write_stats
 from quire.api.server.supervisor import Supervisor
@@ -120,7 +122,7 @@ async def _live(
     service: Service, signals: _Signals, announce: Callable[[], None], http: asyncio.Task[None]
 ) -> int:
     """Load, serve, drain; returns the exit code."""
-    loading = asyncio.create_task(_load(service), name="load")
+    loading = asyncio.create_task(load_service(service), name="load")
     drain = asyncio.create_task(signals.drain.wait(), name="drain signal")
     watch = asyncio.create_task(_engine_death(service), name="engine watch")
     stats = asyncio.create_task(write_stats(service), name="stats log")
@@ -152,7 +154,7 @@ async def _live(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _load(service: Service) -> None:
+async def load_service(service: Service) -> None:
     """Tokenizer and template here, weights over there, at the same time."""
     service.session, _ = await asyncio.gather(
         asyncio.to_thread(_text_session, service), service.client.connect()
@@ -170,6 +172,19 @@ def _text_session(service: Service) -> Session:
         service.config.sampling_defaults,
         stream_interval_tokens=service.config.stream_interval_tokens,
     )
+
+
+async def serve_probes(service: Service) -> None:
+    """Health and metrics alone, for an engine that other work keeps busy; until cancelled. Raises ConfigError."""
+    config = service.config
+    with listening(config) as listener:
+        app = Starlette(routes=list(probe_routes(service)))
+        made = uvicorn.Config(app, ws="none", lifespan="off", log_level="warning", server_header=False)
+        server = _HttpServer(made)
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            server.should_exit = True
 
 
 async def _engine_death(service: Service) -> None:
