@@ -9,11 +9,17 @@ from quire.base.messages.events import (
     TokenEvent,
 )
 from quire.base.messages.request import EngineRequest
-from quire.base.messages.sampling import GENERATION_CONFIG_FIELDS, OutputKind, SamplingParams
+from quire.base.messages.sampling import (
+    GENERATION_CONFIG_FIELDS,
+    REFUSED_ARGUMENTS,
+    OutputKind,
+    SamplingParams,
+)
 from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
+    "REFUSED_ARGUMENTS",
     "BlockStay",
     "Chunk",
     "EngineRequest",

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Any
 
 import msgspec
 
@@ -17,6 +18,8 @@ from quire.base.errors import InvalidValue
 MAX_SEED = 2**63 - 1
 MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logits
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
+
+REFUSED_ARGUMENTS = "extra_args is refused: "  # how the error of a sequence begins whose processors refuse it
 
 # what generation_config.json may set: its names → SamplingParams' fields
 GENERATION_CONFIG_FIELDS = {
@@ -42,6 +45,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
 
     `top_k` 0 or -1 means all tokens; `logprobs` -1 means the whole vocabulary; `max_tokens` None means
     until the context is full. `stop` strings end a stream in the text layer, `stop_token_ids` in the engine.
+    `extra_args` are for logits processors of the user's own.
     """
 
     n: int = 1
@@ -70,6 +74,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     allowed_token_ids: list[int] | None = None
     truncate_prompt_tokens: int | None = None
     structured_outputs: StructuredOutputsParams | None = None
+    extra_args: dict[str, Any] | None = None
 
     def __post_init__(self) -> None:
         self.verify()

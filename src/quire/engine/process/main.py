@@ -93,7 +93,7 @@ class EngineProcess:
         executor = UniprocExecutor(config, self._progress())
         split_s.update(executor.split_s)
         gc.freeze()  # what is loaded stays: later collections need not visit it
-        self._send(Ready(split_s, executor.providers()))
+        self._send(Ready(split_s, executor.providers(), executor.extra_arguments))
         return EngineCore(config, executor, publisher=self._publisher)
 
     def _configuration(self) -> EngineConfig:

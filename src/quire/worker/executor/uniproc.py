@@ -19,6 +19,7 @@ from quire.model.ops import explain
 from quire.worker.executor.heap import keep_freed_memory
 from quire.worker.grammar import GrammarStore, Vocabulary
 from quire.worker.runner import ModelRunner, allocate_caches
+from quire.worker.sampling import Processors
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -26,7 +27,7 @@ TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16":
 class UniprocExecutor:
     """Loads on construction (`report(done_bytes, total_bytes)` meanwhile), then runs plans in order.
 
-    `split_s` says where loading spent its seconds.
+    `split_s` says where loading spent its seconds, `extra_arguments` what requests may say to logits processors.
     """
 
     def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
@@ -34,12 +35,14 @@ class UniprocExecutor:
         if config.num_threads:
             torch.set_num_threads(config.num_threads)
         configure(config.num_threads, config.native_isa)
+        processors = Processors(config.logits_processors, config) if config.logits_processors else None
+        self.extra_arguments = processors.arguments if processors is not None else []
         started_s = time.monotonic()
         model = load_model(config, report)
         loaded_s = time.monotonic()
         caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)
-        self._runner = ModelRunner(config, model, caches, self._grammars)
+        self._runner = ModelRunner(config, model, caches, self._grammars, processors)
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 
     def execute(self, plan: StepPlan) -> StepResult:

@@ -17,7 +17,7 @@ from quire.model.recording import record
 from quire.worker.grammar import GrammarStore
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
-from quire.worker.sampling import Sampler, SampleRequest
+from quire.worker.sampling import Processors, Sampler, SampleRequest
 
 PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at a time, to bound memory
 
@@ -32,6 +32,7 @@ class ModelRunner:
         model: CausalLM,
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
     ) -> None:
         self._model = model
         self._caches = caches
@@ -44,7 +45,9 @@ class ModelRunner:
             self._forward = recording
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
         self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+        self._sampler = Sampler(
+            config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars, processors
+        )
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:

@@ -15,6 +15,7 @@ from quire.base.constraints import StructuredOutputsParams
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
 Float = float
+ExtraArgument = str | bool | Int | Float | list[str | bool | Int | Float] | None
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -78,6 +79,7 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     response_format: ResponseFormat | None = None
     return_tokens_as_token_ids: bool = False
     return_token_ids: bool = False
+    vllm_xargs: dict[str, ExtraArgument] | None = None
 
 
 # SamplingParams fields whose request field has the same name and meaning
@@ -136,7 +138,6 @@ REFUSED: dict[str, Refusal] = {
     "session_id": Refusal("requests are independent; a shared prefix is found without it"),
     "kv_transfer_params": Refusal(_TRANSFER),
     "ec_transfer_params": Refusal(_TRANSFER),
-    "vllm_xargs": Refusal("no extension is loaded that reads it"),
     "repetition_detection": Refusal("use repetition_penalty or frequency_penalty"),
     "thinking_token_budget": Refusal("use max_tokens"),
     "stream_interval": Refusal("every token is sent as soon as it is there", unless=(1,)),
