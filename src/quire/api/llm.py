@@ -13,6 +13,7 @@ from quire.api.llm_pooling import OfflinePooling, Params
 from quire.api.startup import Startup, prepare_startup
 from quire.base.commands import ResetPrefixes
 from quire.base.config import Asked
+from quire.base.dotted import dotted_path
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import ByteProgress
@@ -26,7 +27,7 @@ from quire.text.pooling import (
 )
 from quire.text.session import BeamSearchParams, OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import AbsentTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -41,10 +42,12 @@ class LLM:
     """A model loaded into this process. Keywords are `quire serve`'s options with underscores.
 
     Raises ConfigError or CheckpointError when the model cannot be loaded as asked. Without a model, the
-    built-in one is used.
+    built-in one is used. `logits_processors` may hold classes.
     """
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
+        if classes := settings.get("logits_processors"):
+            settings["logits_processors"] = [c if isinstance(c, str) else dotted_path(c) for c in classes]
         self._load(prepare_startup(Asked.from_keywords({"model": model, **settings})))
 
     @classmethod
@@ -60,14 +63,16 @@ class LLM:
         weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
         self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
         weights.finish()
+        has_text, folder = self.config.has_tokenizer, Path(self.config.text_folder)
         self._session = Session(
             None,  # this class steps the engine itself
             self.config,
-            Tokenizer.load(Path(self.config.text_folder)),
-            ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
+            Tokenizer.load(folder) if has_text else AbsentTokenizer(self.config.card.vocab_size),
+            ChatTemplate.load(folder, server.chat_template) if has_text else None,
             server.sampling_defaults,
         )
         self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
+        self._session.extra_arguments = frozenset(self._client.extra_arguments)
         self._num_requests = 0
         self._pooling = OfflinePooling(self._client, self._session, self._next_id)
 

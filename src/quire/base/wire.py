@@ -62,6 +62,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
     split_s: dict[str, float]
     providers: list[str]  # one line per op: who runs it and why
+    extra_arguments: list[str] = []  # names that requests may use for logits processors
 
 
 class Events(msgspec.Struct, frozen=True, tag="events"):

@@ -13,6 +13,7 @@ from quire.base.commands import Command, ResetPrefixes
 from quire.base.config import CacheConfig, EngineConfig, ModelCard, SchedulerConfig, ServerConfig
 from quire.base.errors import EngineDead, Quarantined
 from quire.base.messages import EngineRequest, EngineStats, PositionLogprobs, RequestTimes, TokenEvent
+from quire.base.wire import Ready
 from quire.engine.client import EngineState, EventStream
 
 EOS = "<|im_end|>"
@@ -96,6 +97,7 @@ class ScriptedEngine:
         self.script = script
         self.state = EngineState.READY
         self.stats = EngineStats(num_blocks=64)
+        self.ready: Ready | None = None
         self.step_sizes = Counter({1: 3, 20: 1})
         self.listeners: list[Callable[[EngineStats], None]] = []
         self.load_done_bytes, self.load_total_bytes = 0, 0

@@ -217,6 +217,7 @@ EFFECTS = {
         "engine.watch.kv_residency_share",
         0.5,
     ),
+    "skip-tokenizer-init": (["--skip-tokenizer-init"], "engine.has_tokenizer", False),
     "custom-histogram-buckets": (
         ["--custom-histogram-buckets", '{"request_tokens": [1, 2]}'],
         "server.histogram_buckets",
@@ -287,6 +288,7 @@ SHOWN_ELSEWHERE = {
     "kv-events-config": "tests/engine/publisher/test_publisher.py",
     "kv-events-use-int-block-hashes": "tests/engine/kv/test_news.py",
     "enable-mfu-metrics": "tests/base/config/test_observing.py",
+    "logits-processors": "tests/worker/sampling/test_own_steps.py",
     "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",

@@ -61,14 +61,17 @@ def curl_line(engine: EngineConfig, server: ServerConfig) -> str:
     words = ["curl"]
     if server.uds:
         words += ["--unix-socket", server.uds]
-    chats = bool(server.chat_template) or has_chat_template(Path(engine.text_folder))
+    chats = engine.has_tokenizer and (
+        bool(server.chat_template) or has_chat_template(Path(engine.text_folder))
+    )
     words.append(base_url(server) + ("/chat/completions" if chats else "/completions"))
     words += ["-H", "Content-Type: application/json"]
     body: dict[str, object] = {"model": server.served_model_names[0]}
     if chats:
         body["messages"] = [{"role": "user", "content": "What is 17 + 25?"}]
     else:
-        body |= {"prompt": "Once upon a time", "max_tokens": 32}
+        prompt = "Once upon a time" if engine.has_tokenizer else [1, 2, 3]
+        body |= {"prompt": prompt, "max_tokens": 32}
     words += ["-d", json.dumps(body)]
     line = shlex.join(words)
     return line + ' -H "Authorization: Bearer $API_KEY"' if server.api_keys else line

@@ -31,7 +31,7 @@ from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import AbsentTokenizer, Tokenizer
 
 logger = logging.getLogger("quire.server")
 
@@ -156,18 +156,20 @@ async def _live(
 
 async def load_service(service: Service) -> None:
     """Tokenizer and template here, weights over there, at the same time."""
-    service.session, _ = await asyncio.gather(
-        asyncio.to_thread(_text_session, service), service.client.connect()
-    )
+    session, _ = await asyncio.gather(asyncio.to_thread(_text_session, service), service.client.connect())
+    if service.client.ready is not None:
+        session.extra_arguments = frozenset(service.client.ready.extra_arguments)
+    service.session = session
 
 
 def _text_session(service: Service) -> Session:
-    folder = Path(service.engine_config.text_folder)
-    template = ChatTemplate.load(folder, service.config.chat_template)
+    config = service.engine_config
+    folder = Path(config.text_folder)
+    template = ChatTemplate.load(folder, service.config.chat_template) if config.has_tokenizer else None
     return Session(
         service.client,
-        service.engine_config,
-        Tokenizer.load(folder),
+        config,
+        Tokenizer.load(folder) if config.has_tokenizer else AbsentTokenizer(config.card.vocab_size),
         template,
         service.config.sampling_defaults,
         stream_interval_tokens=service.config.stream_interval_tokens,

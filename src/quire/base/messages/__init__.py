@@ -12,6 +12,7 @@ from quire.base.messages.pooling import PooledRows, PoolingParams
 from quire.base.messages.request import EngineRequest, ThinkingBudget
 from quire.base.messages.sampling import (
     GENERATION_CONFIG_FIELDS,
+    REFUSED_ARGUMENTS,
     OutputKind,
     RepetitionDetection,
     SamplingParams,
@@ -20,6 +21,7 @@ from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan,
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
+    "REFUSED_ARGUMENTS",
     "BlockStay",
     "Chunk",
     "EngineRequest",

@@ -20,6 +20,8 @@ MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logit
 MAX_PATTERN_TOKENS = 1024  # of repetition_detection: each token is compared with as many earlier ones
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
 
+REFUSED_ARGUMENTS = "extra_args is refused: "  # how the error of a sequence begins whose processors refuse it
+
 # what generation_config.json may set: its names → SamplingParams' fields
 GENERATION_CONFIG_FIELDS = {
     "temperature": "temperature",
@@ -79,6 +81,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
 
     `top_k` 0 or -1 means all tokens; `logprobs` -1 means the whole vocabulary; `max_tokens` None means
     until the context is full. `stop` strings end a stream in the text layer, `stop_token_ids` in the engine.
+    `extra_args` are for logits processors of the user's own.
     The last fields are vLLM's as well; they are taken with values that ask for what happens anyway.
     """
 
@@ -206,7 +209,6 @@ _INT_RANGES: tuple[tuple[str, int, int | None], ...] = (
 )
 # name → the value that asks for nothing, and why no other is taken
 _REFUSED: dict[str, tuple[Any, str]] = {
-    "extra_args": ({}, "no extension is loaded that reads it"),
     "watermarking": (None, "outputs carry no watermark"),
     "routed_experts_prompt_start": (0, "expert routing is not reported"),
     "trace_decode_token_ids": (None, "tokens are the model's own; nothing is replayed from a trace"),

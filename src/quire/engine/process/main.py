@@ -97,7 +97,7 @@ class EngineProcess:
         split_s.update(executor.split_s)
         gc.collect()  # what importing left behind would be kept for good
         gc.freeze()  # what is loaded stays: later collections need not visit it
-        self._send(Ready(split_s, executor.providers()))
+        self._send(Ready(split_s, executor.providers(), executor.extra_arguments))
         return EngineCore(config, executor, publisher=self._publisher)
 
     def _configuration(self) -> EngineConfig:

@@ -18,13 +18,13 @@ from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts
 from quire.text.session.beam_stream import search_beams
 from quire.text.session.beams import BeamSearchParams
-from quire.text.session.limits import RequestLimits, check_token_ids
+from quire.text.session.limits import RequestLimits, check_extra_args, check_token_ids
 from quire.text.session.outputs import RequestOutput
 from quire.text.session.resolving import resolve_sampling, spell_bad_words
 from quire.text.session.stream import OutputStream
 from quire.text.session.thinking import thinking_budget
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import WITHOUT, Tokenizer
 
 STRUCTURED = "structured_outputs"
 _THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
@@ -64,6 +64,7 @@ class Session:
         self.template = template
         self.limits = limits or RequestLimits(max_n=config.max_n)
         self.grammars = grammars or GrammarChecker(config)
+        self.extra_arguments: frozenset[str] = frozenset()  # the engine says which its logits processors read
         self._stream_interval_tokens = stream_interval_tokens
         self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
         self._defaults = {key: v for key, v in (sampling_defaults or {}).items() if key != "max_tokens"}
@@ -221,6 +222,8 @@ class Session:
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt text of a conversation. `chat_template`, where the caller may give one, replaces the model's."""
+        if not self.config.has_tokenizer:
+            raise Unsupported(f"messages are not taken: {WITHOUT}; send token ids", field="messages")
         template = self.template
         if chat_template:
             template = (template or ChatTemplate({})).replaced_by(chat_template)
@@ -239,6 +242,8 @@ class Session:
 
     def detokenize(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
         """Text of ids that a caller gave. Raises InvalidValue naming `tokens` when one is out of vocabulary."""
+        if not self.config.has_tokenizer:
+            raise Unsupported(f"tokens cannot be spelled: {WITHOUT}", field="tokens")
         check_token_ids("tokens", token_ids, max(self.config.card.vocab_size, self.tokenizer.vocab_size))
         return self.tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
 
@@ -253,8 +258,21 @@ class Session:
         """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
         self.limits.verify_names(request_id, priority, cache_salt)
         self.limits.verify_sampling(sampling, self.config)
+        check_extra_args(sampling.extra_args, self.extra_arguments)
+        if not self.config.has_tokenizer:
+            self._refuse_texts(sampling)
         prompts.check_prompt(prompt, self.config)
         return prompts.truncated_length(sampling, self.config)
+
+    def _refuse_texts(self, sampling: SamplingParams) -> None:
+        """What speaks of text means nothing to an engine that knows ids only."""
+        for field, is_asked in (
+            ("stop", bool(sampling.stop_strings)),
+            ("bad_words", bool(sampling.bad_words)),
+            (STRUCTURED, sampling.structured_outputs is not None),
+        ):
+            if is_asked:
+                raise Unsupported(f"{field} is not supported: {WITHOUT}", field=field)
 
     def _grammar_of(self, sampling: SamplingParams) -> Grammar | None:
         asked = sampling.structured_outputs

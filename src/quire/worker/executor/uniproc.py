@@ -33,7 +33,7 @@ T = TypeVar("T")
 class UniprocExecutor:
     """Loads on construction (`report(done_bytes, total_bytes)` meanwhile), then runs plans in order.
 
-    `split_s` says where loading spent its seconds.
+    `split_s` says where loading spent its seconds, `extra_arguments` what requests may say to logits processors.
     """
 
     def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
@@ -43,6 +43,7 @@ class UniprocExecutor:
         configure(config.num_threads, config.native_isa)
         self.worker = worker_class(config)(config, report)
         self.split_s = self.worker.split_s
+        self.extra_arguments = self.worker.extra_arguments
         self._profiler = StepProfiler(config.profiler)
         self._rows: dict[type[Command[Any]], Callable[[Any], Any]] = {
             FreeKV: lambda _: self.worker.free_kv(),

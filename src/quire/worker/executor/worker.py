@@ -26,6 +26,7 @@ from quire.model.loading import drop_file_pages, load_model
 from quire.worker.executor.heap import return_freed_memory
 from quire.worker.grammar import GrammarStore, Vocabulary
 from quire.worker.runner import ModelRunner, allocate_caches, return_pages
+from quire.worker.sampling import Processors
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -33,12 +34,15 @@ TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16":
 class Worker:
     """Loads on construction (`report(done_bytes, total_bytes)` meanwhile), then runs plans in order.
 
-    `config` is the engine's; `split_s` says where loading spent its seconds. Asleep there is no `model`.
+    `config` is the engine's, `extra_arguments` are those its logits processors take, `split_s` says where loading
+    spent its seconds. Asleep there is no `model`.
     """
 
     def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
         self.config = config
         self._report = report
+        processors = Processors(config.logits_processors, config) if config.logits_processors else None
+        self.extra_arguments = processors.arguments if processors is not None else []
         started_s = time.monotonic()
         model = load_model(config, report)
         if config.pooler is None and not isinstance(model, CausalLM):
@@ -50,7 +54,7 @@ class Worker:
         loaded_s = time.monotonic()
         self._caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)
-        self.runner = ModelRunner(config, model, self._caches, self._grammars)
+        self.runner = ModelRunner(config, model, self._caches, self._grammars, processors)
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 
     @property

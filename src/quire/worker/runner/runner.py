@@ -19,7 +19,7 @@ from quire.worker.grammar import GrammarStore
 from quire.worker.pooling import Pooler
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
-from quire.worker.sampling import Sampler, SampleRequest
+from quire.worker.sampling import Processors, Sampler, SampleRequest
 
 PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at a time, to bound memory
 
@@ -34,13 +34,16 @@ class ModelRunner:
         model: Network,
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
     ) -> None:
         self._caches = caches
         self._pooler_config = config.pooler
         self._capacity_tokens = config.scheduler.max_num_batched_tokens
         self.take(model)
         self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+        self._sampler = Sampler(
+            config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars, processors
+        )
 
     def take(self, model: Network) -> None:
         """The network to run from now on."""

@@ -21,6 +21,7 @@ from quire.model import ops
 from quire.model.ops import Truncation, kept_weights, logit_scales
 from quire.worker.grammar import GrammarStore
 from quire.worker.sampling.logprobs import position_logprobs
+from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
@@ -37,11 +38,16 @@ class Sampler:
     `logprobs_mode` is raw_logprobs, processed_logprobs, raw_logits or processed_logits: before or after
     the request's own changes (for random rows temperature and truncation too), normalised or not.
     `max_logprobs` bounds how many leading tokens may be asked for; -1 means no bound. `grammars` holds those of
-    constrained sequences.
+    constrained sequences, `processors` the user's own.
     """
 
     def __init__(
-        self, vocab_size: int, logprobs_mode: str, max_logprobs: int, grammars: GrammarStore | None = None
+        self,
+        vocab_size: int,
+        logprobs_mode: str,
+        max_logprobs: int,
+        grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
     ) -> None:
         modes = ("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
         if logprobs_mode not in modes:
@@ -51,6 +57,7 @@ class Sampler:
             )
         self._vocab_size = vocab_size
         self._grammars = grammars
+        self._processors = processors
         self._max_logprobs = vocab_size if max_logprobs == -1 else max_logprobs
         self._is_processed = logprobs_mode.startswith("processed_")
         self._is_normalised = logprobs_mode.endswith("_logprobs")
@@ -62,7 +69,9 @@ class Sampler:
         self.forget(start.sequence_id)
         try:
             self._check_num_leading(start.sampling.logprobs or 0, "logprobs")
-            self._states[start.sequence_id] = SequenceState(start, self._vocab_size, self._grammars)
+            self._states[start.sequence_id] = SequenceState(
+                start, self._vocab_size, self._grammars, self._processors
+            )
         except Exception as error:  # noqa: BLE001 - one sequence's trouble must not end the step
             self._refused[start.sequence_id] = _explain(error, "preparing its sampling parameters")
 
@@ -230,7 +239,8 @@ def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
         if not math.isfinite(maximum):
             raise InvalidValue(
                 f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
-                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty"
+                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty "
+                "and the server's logits processors"
             )
 
 

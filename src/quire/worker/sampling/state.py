@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from quire.base.messages import SequenceStart
 from quire.worker.grammar import GrammarProgress, GrammarStore
+from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.penalties import Penalties
 from quire.worker.sampling.steps import GrammarMask, MinTokens, Step, compile_steps
 from quire.worker.sampling.thinking import Thinking
@@ -12,7 +13,13 @@ from quire.worker.sampling.thinking import Thinking
 class SequenceState:
     """One sequence: compiled once at its start, then grown by each token it samples."""
 
-    def __init__(self, start: SequenceStart, vocab_size: int, grammars: GrammarStore | None = None) -> None:
+    def __init__(
+        self,
+        start: SequenceStart,
+        vocab_size: int,
+        grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
+    ) -> None:
         sampling = start.sampling
         self.seed = start.seed
         self.sample_index = start.sample_index
@@ -27,6 +34,8 @@ class SequenceState:
             self.num_logprobs = 0
         self._output_ids = start.token_ids[start.num_prompt_tokens :]
         self._steps = compile_steps(start, vocab_size)
+        if processors is not None:
+            self._steps += processors.steps(start)
         self._grammar: GrammarProgress | None = None
         if start.constraint is not None and grammars is not None:
             self._grammar = grammars.progress(start.constraint, self._output_ids)

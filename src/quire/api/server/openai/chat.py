@@ -70,7 +70,7 @@ async def chat_completions(service: Service, request: Request) -> ASGIApp:
 
 async def _prepare(service: Service, session: Session, fields: ChatRequest, head: ReplyHead) -> ChatCall:
     check_streaming(fields)
-    names = {"prompt": "messages", "logprobs": "top_logprobs"}
+    names = {"prompt": "messages", "logprobs": "top_logprobs", "extra_args": "vllm_xargs"}
     if fields.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
     if fields.response_format is not None:

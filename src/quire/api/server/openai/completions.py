@@ -30,9 +30,10 @@ from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
-from quire.base.errors import InvalidValue
+from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.text.session import PositionList, RequestOutput, Session
+from quire.text.tokenizer import WITHOUT
 
 MAX_PROMPTS = 1024
 MAX_CHOICES = 4096  # prompts times n
@@ -81,7 +82,10 @@ async def completions(service: Service, request: Request) -> ASGIApp:
 async def _prepare(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
-    with renamed({"structured_outputs": "response_format"} if fields.response_format is not None else {}):
+    names = {"extra_args": "vllm_xargs"}
+    if fields.response_format is not None:
+        names["structured_outputs"] = "response_format"
+    with renamed(names):
         return await _prepare_call(service, session, fields, head)
 
 
@@ -89,6 +93,8 @@ async def _prepare_call(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
     check_streaming(fields)
+    if not service.engine_config.has_tokenizer:
+        _answer_in_ids(fields)
     prompts = _prompts(fields.prompt)
     sampling = _sampling(session, fields)
     if len(prompts) * sampling.n > MAX_CHOICES:
@@ -115,6 +121,13 @@ async def _prepare_call(
     usage = usage_tally(service)
     usage.prompt_tokens = sum(len(item.request.prompt_token_ids) for item in prepared)
     return CompletionCall(fields, head, prepared, _texts(session, fields, prepared), usage)
+
+
+def _answer_in_ids(fields: CompletionRequest) -> None:
+    """Without a tokenizer there is no text to answer in."""
+    if fields.echo:
+        raise Unsupported(f"echo is not supported: {WITHOUT}; the prompt is token ids", field="echo")
+    fields.return_token_ids = fields.return_tokens_as_token_ids = True
 
 
 def _prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[int]]:

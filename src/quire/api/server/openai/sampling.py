@@ -36,6 +36,7 @@ def sampling_params(session: Session, fields: GenerationFields, own: Mapping[str
     """`own` holds what the route works out itself. Raises InvalidValue naming the field."""
     asked = {name: getattr(fields, name) for name in SAMPLING_FIELDS}
     asked["structured_outputs"] = structured_outputs(fields)
+    asked["extra_args"] = fields.vllm_xargs
     return session.sampling_params({**asked, **own, "output_kind": OutputKind.DELTA})
 
 

@@ -16,6 +16,7 @@ from quire.base.messages import RepetitionDetection
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
 Float = float
+ExtraArgument = str | bool | Int | Float | list[str | bool | Int | Float] | None
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -89,6 +90,7 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     response_format: ResponseFormat | None = None
     return_tokens_as_token_ids: bool = False
     return_token_ids: bool = False
+    vllm_xargs: dict[str, ExtraArgument] | None = None
 
 
 # SamplingParams fields whose request field has the same name and meaning
@@ -149,12 +151,11 @@ REFUSED: dict[str, Refusal] = {
     "early_stopping": Refusal("a beam search ends when no better beam can be found", unless=(False,)),
     "detokenize": Refusal("this route answers in text; add return_token_ids for ids", unless=(True,)),
     "flat_logprobs": Refusal("it is about Python objects; a reply has its own shape", unless=(False,)),
-    "extra_args": Refusal("the field is called vllm_xargs, and no extension is loaded that reads it"),
+    "extra_args": Refusal("here the field is called vllm_xargs"),
     "trace_decode_token_ids": Refusal("tokens are the model's own; nothing is replayed from a trace"),
     "skip_clone": Refusal("it is about Python objects; a request has one meaning", unless=(False,)),
     "kv_transfer_params": Refusal(_TRANSFER),
     "ec_transfer_params": Refusal(_TRANSFER),
-    "vllm_xargs": Refusal("no extension is loaded that reads it"),
     "watermarking": Refusal("outputs carry no watermark"),
     "return_weight_versions": Refusal("weights do not change while the server runs", unless=(False,)),
     "routed_experts_prompt_start": Refusal("expert routing is not reported", unless=(0,)),

@@ -186,9 +186,9 @@ IN_SHORT = (
                   "File that maps model names to folders: a JSON object, or lines of name, blank, folder."),
     ROWS.option("disable-sliding-window", kinds.switch(), False, {},
                 "Shorten the context to the sliding window, so that every layer sees all of it."),
-    ROWS.option("skip-tokenizer-init", kinds.switch(), False, awaits("engine without tokenizer"),
-                "No tokenizer: token ids in and out only."),
-    ROWS.option("logits-processors", kinds.text(), [], awaits("logits processors of one's own"),
+    ROWS.option("skip-tokenizer-init", kinds.switch(), False, {},
+                "No tokenizer: /v1/completions takes and gives token ids, text is empty, chat is refused."),
+    ROWS.option("logits-processors", kinds.text(), [], {},
                 "Classes that change logits, as package.module:Class, or names under the entry point group "
                 "quire.logits_processors.", many=True),
     ROWS.option("runner", kinds.choice("auto", "draft", "generate", "pooling"), "auto", {},
