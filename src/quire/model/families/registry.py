@@ -55,6 +55,8 @@ FAMILIES: dict[str, Family] = {
     for family in (
         Family("bert", _encoders("Bert", "ForPreTraining"), "bert:Bert", is_encoder=True),
         _roberta("camembert", "Camembert"),
+        Family("cohere", ("CohereForCausalLM",), "cohere:Cohere", {"rope_theta": 5e5}),
+        Family("cohere2", ("Cohere2ForCausalLM",), "cohere:Cohere", {"sliding_window": 4096}),
         Family("gemma", ("GemmaForCausalLM",), "gemma:Gemma", {"head_dim": 256}),
         Family("gemma2", ("Gemma2ForCausalLM",), "gemma2:Gemma2", {"head_dim": 256}),
         Family("gemma3", ("Gemma3ForConditionalGeneration",), "gemma3:Gemma3", _GEMMA3),
