@@ -58,6 +58,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "mistral": _DECODER | {"sliding_window": 24},
     "qwen2": _DECODER,
     "qwen3": _DECODER | {"head_dim": 32},
+    "cohere": _DECODER | {"pad_token_id": 0},
+    "cohere2": _DECODER | {"pad_token_id": 0, "num_hidden_layers": 4, "sliding_window": 24},
     "gemma": _DECODER | {"head_dim": 32},
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,

@@ -24,6 +24,7 @@ _ENCODER = {
 SHAPES: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
     "camembert": _ENCODER | {"max_position_embeddings": 514},
+    "gte": _ENCODER,
     "modernbert": _ENCODER | {"num_hidden_layers": 4, "local_attention": 42},
     "nomic_bert": _ENCODER,
     "roberta": _ENCODER | {"max_position_embeddings": 514},

@@ -137,6 +137,33 @@ def test_nomic_bert_as_released(tmp_path: Path) -> None:
     check(oracle, folder)
 
 
+@pytest.mark.parametrize("prefix", ["", "new."])
+def test_gte_as_first_released(prefix: str, tmp_path: Path) -> None:
+    oracle = tiny_encoder("gte")
+    folder = encoder_checkpoint(oracle, tmp_path / "gte")
+    rename(folder, lambda name: prefix + name)
+    config = json.loads((folder / "config.json").read_text())
+    del config["rope_parameters"]
+    rewrite(
+        folder,
+        config
+        | {
+            "architectures": ["NewModel"],
+            "auto_map": {"AutoModel": "Alibaba-NLP/new-impl--modeling.NewModel"},
+            "layer_norm_type": "layer_norm",
+            "logn_attention_clip1": False,
+            "logn_attention_scale": False,
+            "model_type": "new",
+            "pack_qkv": True,
+            "position_embedding_type": "rope",
+            "rope_theta": 160000,
+            "unpad_inputs": False,
+            "use_memory_efficient_attention": False,
+        },
+    )
+    check(oracle, folder)
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
