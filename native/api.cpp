@@ -195,10 +195,12 @@ EXPORT void quire_compact(const QuireCompactCall* call) {
 
 // Makes kept calls again, in order, for this number of tokens.
 EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t tokens) {
+    quire::hold_workers();
     for (const QuireRecorded* call = calls; call < calls + count; ++call) {
         *call->arguments = tokens * call->rows_per_token;
         call->op(call->arguments);
     }
+    quire::release_workers();
 }
 
 EXPORT void quire_keep_allowed(const QuireKeepAllowedCall* call) {
