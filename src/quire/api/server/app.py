@@ -10,11 +10,11 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 
 from quire.api.server import errors
+from quire.api.server.administration import administration_routes
 from quire.api.server.auth import RequireApiKey
-from quire.api.server.development import development_routes
+from quire.api.server.keys import KeyRing
 from quire.api.server.openai import openai_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
@@ -26,7 +26,7 @@ from quire.base.errors import ConfigError, EngineFault, UserError
 
 def create_app(service: Service) -> Starlette:
     app = Starlette(
-        routes=[*probe_routes(service), *openai_routes(service), *_development(service)],
+        routes=[*probe_routes(service), *openai_routes(service), *administration_routes(service)],
         middleware=_middleware(service.config),
         exception_handlers={
             UserError: errors.on_user_error,
@@ -37,10 +37,6 @@ def create_app(service: Service) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host header to the caller
     return app
-
-
-def _development(service: Service) -> list[Route]:
-    return development_routes(service) if service.config.has_dev_routes else []
 
 
 def _middleware(config: ServerConfig) -> list[Middleware]:
@@ -58,8 +54,8 @@ def _middleware(config: ServerConfig) -> list[Middleware]:
                 allow_credentials=config.allow_credentials,
             )
         )
-    if config.api_keys:
-        layers.append(Middleware(RequireApiKey, keys=config.api_keys, root_path=config.root_path))
+    if keys := KeyRing(config.api_keys, config.api_key_file):
+        layers.append(Middleware(RequireApiKey, keys=keys, root_path=config.root_path))
     return [*layers, *map(_own_middleware, config.middleware)]
 
 
