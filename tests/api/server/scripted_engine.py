@@ -14,7 +14,7 @@ from quire.base.config import CacheConfig, EngineConfig, ModelCard, SchedulerCon
 from quire.base.errors import EngineDead, Quarantined
 from quire.base.messages import EngineRequest, EngineStats, PositionLogprobs, RequestTimes, TokenEvent
 from quire.base.wire import Ready
-from quire.engine.client import EngineState, EventStream
+from quire.engine.client import EngineState, EventStream, Standing
 
 EOS = "<|im_end|>"
 CHAT_TEMPLATE = (
@@ -106,6 +106,7 @@ class ScriptedEngine:
         self.num_cached_tokens = 0
         self.num_preemptions = 0
         self.aborted: list[str] = []
+        self.standing = Standing()
         self.asked: list[Command] = []
         self.answers: dict[type[Command], object] = {ResetPrefixes: True}
         self.requests: list[EngineRequest] = []
@@ -146,6 +147,20 @@ class ScriptedEngine:
         self._streams.pop(request_id, None)
         if request_id in self._tasks:
             self._tasks.pop(request_id).cancel()
+
+    def request_ids(self) -> list[str]:
+        return list(self._streams)
+
+    @property
+    def num_in_flight(self) -> int:
+        return len(self._streams)
+
+    async def drained(self) -> None:
+        while self._streams:
+            await asyncio.sleep(0.001)
+
+    def let_in(self) -> None:
+        return
 
     async def ask(self, command: Command) -> object:
         """What `answers` has for it, raised where that is an error."""

@@ -10,12 +10,12 @@ from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.middleware.base import BaseHTTPMiddleware
 from starlette.middleware.cors import CORSMiddleware
-from starlette.routing import Route
 
 from quire.api.server import errors
+from quire.api.server.administration import administration_routes
 from quire.api.server.anthropic import anthropic_routes
 from quire.api.server.auth import PUBLIC_PATHS, RequireApiKey
-from quire.api.server.development import development_routes
+from quire.api.server.keys import KeyRing
 from quire.api.server.openai import openai_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
@@ -34,7 +34,7 @@ def create_app(service: Service) -> Starlette:
         *openai_routes(service),
         *responses_routes(service),
         *anthropic_routes(service),
-        *_development(service),
+        *administration_routes(service),
     ]
     app = Starlette(
         routes=[*routes, *web_routes(service.config, routes, public_paths=PUBLIC_PATHS)],
@@ -48,10 +48,6 @@ def create_app(service: Service) -> Starlette:
     )
     app.router.redirect_slashes = False  # a redirect would repeat the Host header to the caller
     return app
-
-
-def _development(service: Service) -> list[Route]:
-    return development_routes(service) if service.config.has_dev_routes else []
 
 
 def _middleware(config: ServerConfig) -> list[Middleware]:
@@ -71,8 +67,8 @@ def _middleware(config: ServerConfig) -> list[Middleware]:
                 allow_credentials=config.allow_credentials,
             )
         )
-    if config.api_keys:
-        layers.append(Middleware(RequireApiKey, keys=config.api_keys, root_path=config.root_path))
+    if keys := KeyRing(config.api_keys, config.api_key_file):
+        layers.append(Middleware(RequireApiKey, keys=keys, root_path=config.root_path))
     return [*layers, *map(_own_middleware, config.middleware)]
 
 

@@ -26,14 +26,15 @@ T = TypeVar("T", bound=msgspec.Struct)
 async def read_request(request: Request, type_: type[T], table: FieldTable) -> T:
     """The decoded request. Raises UserError naming the first field that is not right."""
     _check_headers(request)
-    fields = _decode_object(await _read_body(request))
+    fields = _decode_object(await read_body(request))
     return convert(table.check(fields), type_)
 
 
-def convert(fields: object, type_: type[T], *, under: str = "") -> T:
-    """`fields` as `type_`, or InvalidValue with the path of the offending value (below `under`)."""
+def convert(fields: object, type_: type[T], *, under: str = "", strict: bool = True) -> T:
+    """`fields` as `type_`, or InvalidValue with the path of the offending value (below `under`). Not `strict`, a text
+    may stand for a number or a truth value."""
     try:
-        return msgspec.convert(fields, type_, str_keys=True)
+        return msgspec.convert(fields, type_, str_keys=True, strict=strict)
     except msgspec.ValidationError as error:
         raise _explain(error, under) from None
 
@@ -56,7 +57,8 @@ def _check_headers(request: Request) -> None:
         )
 
 
-async def _read_body(request: Request) -> bytes:
+async def read_body(request: Request) -> bytes:
+    """The body's bytes. Raises HttpError for one that is too large or ends early."""
     declared = request.headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > MAX_BODY_BYTES:
         raise _too_large()
@@ -80,7 +82,7 @@ def _too_large() -> HttpError:
 
 
 def _decode_object(body: bytes) -> dict[str, Any]:
-    _check_values(body)
+    check_values(body)
     try:
         fields = msgspec.json.decode(body)
     except msgspec.ValidationError as error:  # well-formed JSON whose number nothing can hold
@@ -96,7 +98,7 @@ def _decode_object(body: bytes) -> dict[str, Any]:
     return fields
 
 
-def _check_values(body: bytes) -> None:
+def check_values(body: bytes) -> None:
     """Refuse what would decode into millions of objects, by counting marks before anything is decoded."""
     if _num_containers(body) <= MAX_CONTAINERS and body.count(b",") <= MAX_VALUES:
         return

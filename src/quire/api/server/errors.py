@@ -18,7 +18,7 @@ from starlette.types import Scope
 
 from quire.api.server.replies import json_reply
 from quire.api.server.request_id import header_id
-from quire.base.errors import EngineDead, EngineFault, Overloaded, UserError
+from quire.base.errors import CommandFailed, EngineAsleep, EngineDead, EngineFault, Overloaded, UserError
 
 logger = logging.getLogger("quire.server")
 
@@ -90,6 +90,8 @@ def error_body(error: Exception) -> ErrorBody:
         return _body(str(error), error.code, None, "overloaded")
     if isinstance(error, (Unavailable, SequenceFailed)):
         return _body(error.message, _fault_type(error.status), None, error.code)
+    if isinstance(error, (EngineAsleep, CommandFailed)):
+        return _body(str(error), _fault_type(error.status), None, error.code)
     if isinstance(error, EngineDead):
         return _body("The engine stopped while working on this request.", error.code, None, "engine_dead")
     return _body(
@@ -136,7 +138,7 @@ def error_reply(error: Exception, scope: Scope) -> Response:
     headers: dict[str, str] = {}
     if isinstance(error, (Overloaded, Unavailable)):
         headers["retry-after"] = str(error.retry_after_s)
-    elif isinstance(error, EngineDead):
+    elif isinstance(error, (EngineDead, EngineAsleep)):
         headers["retry-after"] = "5"
     elif status == 401:
         headers["www-authenticate"] = "Bearer"

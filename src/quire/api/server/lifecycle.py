@@ -26,8 +26,8 @@ from quire.api.server.probes import probe_routes
 from quire.api.server.service import Phase, Service
 from quire.api.server.stats_log import write_stats
 from quire.api.server.supervisor import Supervisor
+from quire.api.server.tls import refresh_certificates, tls_options, tls_refusal
 from quire.base.config import EngineConfig, ServerConfig
-from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
@@ -108,9 +108,13 @@ async def _serve(
     signals = _Signals()
     signals.install()
     http = asyncio.create_task(server.serve(sockets=[listener]), name="http")
+    refresh = asyncio.create_task(
+        refresh_certificates(service.config, server.config.ssl), name="certificate refresh"
+    )
     try:
         return await _live(service, signals, announce, http)
     finally:
+        refresh.cancel()
         service.is_draining = True
         await service.client.shutdown()
         await service.wait_idle(FAREWELL_S)
@@ -231,16 +235,11 @@ def _uvicorn_config(service: Service) -> uvicorn.Config:
         access_log=not config.disable_access_log,
         root_path=config.root_path,
         server_header=False,
-        ssl_keyfile=config.ssl_keyfile or None,
-        ssl_certfile=config.ssl_certfile or None,
+        **tls_options(config),
         timeout_graceful_shutdown=int(FAREWELL_S),
     )
     try:
         made.load()
     except OSError as error:  # ssl.SSLError is one
-        files = " and ".join(name for name in (config.ssl_certfile, config.ssl_keyfile) if name)
-        raise ConfigError(
-            f"cannot serve TLS with {files}: {error.strerror or error}; check --ssl-certfile and --ssl-keyfile",
-            setting="ssl_certfile",
-        ) from None
+        raise tls_refusal(config, error) from None
     return made

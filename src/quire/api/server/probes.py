@@ -39,8 +39,8 @@ def probe_routes(service: Service) -> list[Route]:
     """Routes that answer in every phase, also while weights load."""
 
     async def health(_request: Request) -> Response:
-        """200 from ready until the end, a drain included; 503 while loading and after the engine died."""
-        return _by(service.phase in (Phase.READY, Phase.DRAINING))
+        """200 from ready until the end, sleep and drain included; 503 while loading and after the engine died."""
+        return _by(service.phase in (Phase.READY, Phase.ASLEEP, Phase.DRAINING))
 
     async def ready(_request: Request) -> Response:
         """200 exactly while a new request would be taken."""

@@ -17,9 +17,9 @@ from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
 from quire.api.tracing import Tracer
 from quire.base.config import EngineConfig, ServerConfig
-from quire.base.errors import EngineDead, NotFound, Overloaded
+from quire.base.errors import EngineAsleep, EngineDead, NotFound, Overloaded
 from quire.base.messages import EngineRequest
-from quire.engine.client import EngineState, ProcessClient
+from quire.engine.client import ASLEEP, Administrator, EngineState, ProcessClient
 from quire.text.session import Session
 
 LOADING_RETRY_S = 2
@@ -27,10 +27,11 @@ DRAINING_RETRY_S = 5
 
 
 class Phase(Enum):
-    """Where the server stands. Only READY generates; every phase but DEAD is healthy or about to be."""
+    """Where the server stands. Only READY takes requests; every phase but DEAD is healthy or about to be."""
 
     LOADING = "loading"
     READY = "ready"
+    ASLEEP = "asleep"
     DRAINING = "draining"
     DEAD = "dead"
 
@@ -54,6 +55,7 @@ class Service:
             client=client,
             buckets_chosen=server_config.histogram_buckets,
         )
+        self.administrator = Administrator(client, may_sleep=engine_config.enable_sleep_mode)
         self.tracer: Tracer | None = None
         if server_config.traces is not None:
             self.tracer = Tracer(server_config.traces, server_config.served_model_names[0])
@@ -69,7 +71,7 @@ class Service:
             return Phase.DRAINING
         if self.client.state is EngineState.LOADING or self.session is None:
             return Phase.LOADING
-        return Phase.READY
+        return Phase.ASLEEP if self.client.standing.refuses else Phase.READY
 
     @property
     def num_under_way(self) -> int:
@@ -91,7 +93,17 @@ class Service:
             raise Unavailable("The server is shutting down.", retry_after_s=DRAINING_RETRY_S)
         if phase is Phase.LOADING or self.session is None:
             raise self._loading()
+        if phase is Phase.ASLEEP:
+            raise EngineAsleep(ASLEEP)
         return self.session
+
+    def administrator_now(self) -> Administrator:
+        """The administrator, if there is an engine to hear it; raises Unavailable or EngineDead."""
+        if self.client.state is EngineState.DEAD:
+            raise EngineDead(self.client.failure)
+        if self.client.state is EngineState.LOADING:
+            raise self._loading()
+        return self.administrator
 
     def admit(self, requests: Sequence[EngineRequest] = ()) -> None:
         """Raises Overloaded when one more HTTP request must not wait, Quarantined when it ended engines before."""

@@ -254,7 +254,6 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
         uds=asked["uds"] or "",
-        tracks_load=asked["enable_server_load_tracking"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],

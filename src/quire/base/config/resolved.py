@@ -143,7 +143,6 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     ssl_cert_reqs: int = 0  # Python's ssl.VerifyMode
     ssl_ciphers: str = ""
     enable_ssl_refresh: bool = False
-    tracks_load: bool = False
     stream_interval_tokens: int = 1
     log_stats_interval_s: float = 10.0  # 0: no such lines
     log_batch_sizes_interval_s: float = 0.0  # 0: no such lines

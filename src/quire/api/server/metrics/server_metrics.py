@@ -151,6 +151,19 @@ class ServerMetrics(Collector):
             gauge = GaugeMetricFamily(PREFIX + name, text, labels=_LABELS)
             gauge.add_metric(self._values, value)
             yield gauge
+        yield self._sleep_state()
+
+    def _sleep_state(self) -> Metric:
+        """1 for the state the engine is in: awake (level 0 included), its weights given back, or all dropped."""
+        level = self._client.standing.sleep_level or 0
+        gauge = GaugeMetricFamily(
+            PREFIX + "engine_sleep_state",
+            "Whether the engine sleeps, and how.",
+            labels=(*_LABELS, "sleep_state"),
+        )
+        for place, state in enumerate(("awake", "weights_offloaded", "discard_all")):
+            gauge.add_metric((*self._values, state), float(place == level))
+        return gauge
 
     def _counters(self, stats: EngineStats) -> Iterable[Metric]:
         for name, text, value in (

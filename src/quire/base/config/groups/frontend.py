@@ -238,6 +238,7 @@ SETTINGS = (
         is_for_server=True,
         kind=kinds.switch(),
         default=False,
+        states=always("/load counts the requests under way, whatever this says"),
         doc="Count requests under way for /load.",
     ),
     Setting(

@@ -23,7 +23,7 @@ ROWS = Rows("Variables: engine and server")
 # fmt: off
 SETTINGS = (
     ROWS.variable("VLLM_SERVER_DEV_MODE", kinds.integer_truth(), False, {},
-                  "Routes for development: /reset_prefix_cache, /server_info. Never expose them.",
+                  "Routes for development: sleep, pause, caches, /collective_rpc, /server_info. Never expose them.",
                   is_for_server=True),
     ROWS.variable("VLLM_KEEP_ALIVE_ON_ENGINE_DEATH", kinds.presence(), False, {},
                   "Keep answering (with errors) after the engine died, instead of ending.", is_for_server=True),

@@ -1,0 +1,55 @@
+"""The table of administration: what is always there, and what is there under VLLM_SERVER_DEV_MODE only."""
+
+from __future__ import annotations
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quire.api.server.administration import engine, profile
+from quire.api.server.administration.invocations import invocations
+from quire.api.server.administration.refusals import REFUSED, refusal
+from quire.api.server.administration.server_info import server_info
+from quire.api.server.replies import json_reply
+from quire.api.server.routing import Handler, Spec, service_route
+from quire.api.server.service import Service
+
+
+async def kv_event_sources(_service: Service, _request: Request) -> Response:
+    """Who publishes events of KV blocks: nobody, unless one is configured."""
+    return json_reply({"sources": []})
+
+
+_ALWAYS: tuple[tuple[str, str, Handler], ...] = (
+    ("POST", "/invocations", invocations),
+    ("GET", "/kv_event_sources", kv_event_sources),
+    ("POST", "/start_profile", profile.start_profile),
+    ("POST", "/stop_profile", profile.stop_profile),
+)
+_DEVELOPMENT: tuple[tuple[str, str, Handler], ...] = (
+    ("POST", "/sleep", engine.sleep),
+    ("POST", "/wake_up", engine.wake_up),
+    ("GET", "/is_sleeping", engine.is_sleeping),
+    ("POST", "/pause", engine.pause),
+    ("POST", "/resume", engine.resume),
+    ("GET", "/is_paused", engine.is_paused),
+    ("POST", "/abort_requests", engine.abort_requests),
+    ("POST", "/reset_prefix_cache", engine.reset_prefix_cache),
+    ("POST", "/reset_mm_cache", engine.reset_media_cache),
+    ("POST", "/reset_encoder_cache", engine.reset_media_cache),
+    ("POST", "/release_kv_cache_memory", engine.release_kv_cache_memory),
+    ("POST", "/collective_rpc", engine.collective_rpc),
+    ("GET", "/get_world_size", engine.get_world_size),
+    ("GET", "/server_info", server_info),
+)
+
+
+def administration_routes(service: Service) -> list[Route]:
+    """The OpenAPI document is silent about what is refused."""
+    rows = [*_ALWAYS, *(_DEVELOPMENT if service.config.has_dev_routes else ())]
+    routes = [service_route(service, method, path, handler, _spec(path)) for method, path, handler in rows]
+    return [*routes, *(service_route(service, method, path, refusal(why)) for method, path, why in REFUSED)]
+
+
+def _spec(path: str) -> Spec:
+    return Spec(summary=path.strip("/").replace("_", " ").capitalize(), tag="Administration")
