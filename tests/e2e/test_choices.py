@@ -5,6 +5,9 @@ That the others are refused or noted with their reason is tests/base/config/test
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections import defaultdict
 from pathlib import Path
 
@@ -107,3 +110,60 @@ def test_a_server_starts_and_answers_with_each_choice(
                 assert server.stop() == 0, (words, environ)
             finally:
                 server.stop()
+
+
+def idle_and_refused() -> tuple[list[Words], list[tuple[str, str, str]]]:
+    """How to ask for each choice without effect here, and (option, value, reason) of each refused one."""
+    idle: list[Words] = []
+    refused = []
+    for setting in SETTINGS.all:
+        for value in ("1", "0") if setting.kind.is_switch else setting.kind.choices:
+            read = [setting.kind.read(value)] if setting.many else setting.kind.read(value)
+            state = setting.state_of(read, "cpu")
+            if state.effect is Effect.EFFECTIVE:
+                continue
+            variable = setting.environment_names[0]
+            if state.effect is Effect.WITHOUT_EFFECT and not setting.is_shared:
+                idle.append(([], {variable: value}))
+            elif state.effect is Effect.REFUSED:
+                refused.append((variable, value, state.reason))
+    return idle, refused
+
+
+IDLE, REFUSED = idle_and_refused()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_server_starts_with_every_choice_that_has_no_effect_and_says_so(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(IDLE) > 100
+    for _, environ in IDLE:  # of a setting's choices the last one stays; each alone is seen by test_coverage
+        for variable, value in environ.items():
+            monkeypatch.setenv(variable, value)
+    server = ServerProcess(tmp_path / "log.txt", *FEW_BLOCKS)
+    try:
+        answers(server)
+        assert server.stop() == 0
+    finally:
+        server.stop()
+    assert server.log.read_text().count("without effect here") > 50
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_a_refused_choice_is_one_sentence_and_exit_code_2(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(REFUSED) > 50
+    for variable, value, reason in REFUSED:
+        command = [sys.executable, "-m", "quire", "serve"]
+        done = subprocess.run(
+            command,
+            env={**os.environ, variable: value},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        last = done.stderr.strip().splitlines()[-1]
+        assert done.returncode == 2 and reason in last and variable in last, (variable, value, done.stderr)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import http.client
 import logging
 import time
@@ -9,7 +10,7 @@ import time
 import pytest
 from tests.api.server.test_lifecycle import LIMIT_S, Running, frames
 
-from quire.api.server.stats_log import StatsLog
+from quire.api.server.stats_log import StatsLog, write_stats
 from quire.base.commands import ResetPrefixes
 from quire.base.errors import ConfigError
 
@@ -65,6 +66,25 @@ def test_intervals_say_how_often(run, changes, rates, sizes):
     _, _, err = server.end()
     assert ("answers" in err) is rates
     assert ("steps: 3 of 1 tokens" in err) is sizes
+
+
+async def test_statistics_loggers_are_asked_as_often(make_service):
+    service = make_service(log_stats_interval_s=0.01)
+    asked_twice = asyncio.Event()
+
+    class Monitor:
+        num_logs = 0
+
+        def log(self):
+            self.num_logs += 1
+            if self.num_logs == 2:
+                asked_twice.set()
+
+    service.stat_loggers._all["monitor"] = Monitor()
+    task = asyncio.create_task(write_stats(service))
+    await asyncio.wait_for(asked_twice.wait(), LIMIT_S)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def test_a_server_may_outlive_its_engine(run):

@@ -15,6 +15,7 @@ from quire import __version__
 from quire.api.server.admission import Admission
 from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
+from quire.api.server.stat_loggers import StatLoggers
 from quire.api.tracing import Tracer
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import EngineAsleep, EngineDead, NotFound, Overloaded
@@ -60,6 +61,9 @@ class Service:
         if server_config.traces is not None:
             self.tracer = Tracer(server_config.traces, server_config.served_model_names[0])
             client.listeners.append(self.tracer.note_step)
+        self.stat_loggers = StatLoggers(engine_config)
+        if self.stat_loggers:
+            client.listeners.append(self.stat_loggers.record)
         self.admission = Admission(engine_config, server_config)
         self._under_way: set[asyncio.Task[object]] = set()
 

@@ -62,6 +62,7 @@ async def write_stats(service: Service) -> None:
     wanted = (
         (config.log_stats_interval_s, log.log_rates),
         (config.log_batch_sizes_interval_s, log.log_step_sizes),
+        (config.log_stats_interval_s if service.stat_loggers else 0.0, service.stat_loggers.log),
     )
     async with asyncio.TaskGroup() as group:
         for interval_s, write in wanted:

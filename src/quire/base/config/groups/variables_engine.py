@@ -67,8 +67,8 @@ SETTINGS = (
                   gone_idle("no call to the engine waits with a time limit"),
                   "ZMQ client timeout for simple engine calls."),
     ROWS.variable("VLLM_PLUGINS", kinds.text(), [], {},
-                  "Plugins of installed packages to run in every process, by their names under the entry point group "
-                  "quire.plugins. Others do not run.", many=True),
+                  "Plugins of installed packages, by their names under the entry point groups quire.plugins and "
+                  "vllm.general_plugins (run in every process) or quire.stat_loggers. Others do not run.", many=True),
     ROWS.variable("VLLM_TORCH_PROFILER_DIR", kinds.path(), None, {},
                   "Folder of the profiler's traces: means --profiler-config.profiler torch with that folder."),
     ROWS.variable("VLLM_ALLOW_RUNTIME_LORA_UPDATING", kinds.truth("1", "true"), False, LORA,
