@@ -69,6 +69,7 @@ def test_equals_the_oracle_alone_and_among_others(
     oracle = tiny_encoder(family, **config)
     network = load_encoder(encoder_checkpoint(oracle, tmp_path / family))
     assert network.num_labels == 0
+    assert read_card(tmp_path / family, name=family).is_encoder
     prompts = random_texts(LENGTHS)
     together = run_encoder(network, prompts)
     for ours, prompt in zip(together, prompts, strict=True):
@@ -148,6 +149,8 @@ def test_half_precision_is_close_and_has_the_same_bits_alone(family: str, dtype:
     ("family", "overrides", "words"),
     [
         ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
+        ("bert", {"num_attention_heads": 5}, "num_attention_heads is 5, which does not divide 64 evenly"),
+        ("nomic_bert", {"num_attention_heads": 0}, "num_attention_heads is 0"),
         ("bert", {"is_decoder": True}, "is_decoder is True"),
         ("bert", {"add_cross_attention": True}, "add_cross_attention = True"),
         ("bert", {"hidden_act": "mish"}, "hidden_act is 'mish'"),

@@ -49,11 +49,12 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
     keys.choice("position_embedding_type", ("absolute",), "absolute")
     keys.choice("is_decoder", (False,), False)
     keys.flag("tie_word_embeddings", True)  # of the head for masked words, which is not kept
+    hidden = keys.whole("hidden_size")
     shape = Shape(
-        hidden=keys.whole("hidden_size"),
+        hidden=hidden,
         mlp=keys.whole("intermediate_size"),
         layers=layers,
-        heads=keys.whole("num_attention_heads"),
+        heads=keys.divisor("num_attention_heads", hidden),
         vocab=keys.whole("vocab_size"),
         positions=keys.whole("max_position_embeddings"),
         types=keys.whole("type_vocab_size", 2),

@@ -55,11 +55,12 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
     keys.choice("layer_norm_type", ("layer_norm",), "layer_norm")
     keys.choice("pack_qkv", (True,), True)
     keys.flag("tie_word_embeddings", True)  # of the head for masked words, which is not kept
+    hidden = keys.whole("hidden_size")
     shape = Shape(
-        hidden=keys.whole("hidden_size"),
+        hidden=hidden,
         mlp=keys.whole("intermediate_size"),
         layers=layers,
-        heads=keys.whole("num_attention_heads"),
+        heads=keys.divisor("num_attention_heads", hidden),
         vocab=keys.whole("vocab_size"),
         types=keys.whole("type_vocab_size", 1),
         eps=keys.number("layer_norm_eps", 1e-12),

@@ -63,11 +63,12 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
     keys.flag("tie_word_embeddings", True)  # of the head for masked words, which is not kept
     every = max(keys.whole("global_attn_every_n_layers", 3), 1)
     usual = ["sliding_attention" if layer % every else "full_attention" for layer in range(layers)]
+    hidden = keys.whole("hidden_size")
     shape = Shape(
-        hidden=keys.whole("hidden_size"),
+        hidden=hidden,
         mlp=keys.whole("intermediate_size"),
         layers=layers,
-        heads=keys.whole("num_attention_heads"),
+        heads=keys.divisor("num_attention_heads", hidden),
         vocab=keys.whole("vocab_size"),
         eps=keys.number("norm_eps", 1e-5),
         activation=keys.choice("hidden_activation", ACTIVATIONS, "gelu"),

@@ -48,10 +48,8 @@ class Shape:
 def read(keys: ConfigKeys, layers: int) -> Shape:
     """Of both kinds of config.json: transformers' own, and the one of the releases, with GPT-2's names."""
     is_release = keys.values.get("n_embd") is not None
-    hidden, heads = (
-        keys.whole(name)
-        for name in (("n_embd", "n_head") if is_release else ("hidden_size", "num_attention_heads"))
-    )
+    hidden = keys.whole("n_embd" if is_release else "hidden_size")
+    heads = keys.divisor("n_head" if is_release else "num_attention_heads", hidden)
     keys.flag("tie_word_embeddings", True)  # of the head for masked words, which is not kept
     rows = keys.whole("pad_vocab_size_multiple", 1)
     shape = Shape(

@@ -44,7 +44,7 @@ class EncoderAttention:
 
 class TokenTypes(Layer):
     """What a token's type adds to its embedding: a row of a table (num_types, width). Where there is one type, every
-    token has it, whatever the step says. `longest_step` is in tokens."""
+    token has it, whatever the step says. Steps of up to `longest_step` tokens can be recorded."""
 
     def __init__(self, num_types: int, width: int, longest_step: int) -> None:
         super().__init__()
@@ -55,7 +55,9 @@ class TokenTypes(Layer):
     def forward(self, step: StepInput) -> Tensor:
         types_T = step.token_type_ids_T
         if types_T is None or not self.is_told:
-            types_T = self.zeros_T[: len(step.token_ids_T)]
+            num_tokens = len(step.token_ids_T)
+            is_short = num_tokens <= len(self.zeros_T)
+            types_T = self.zeros_T[:num_tokens] if is_short else torch.zeros_like(step.token_ids_T)
         return self.table(types_T)
 
 
