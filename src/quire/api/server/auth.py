@@ -34,13 +34,14 @@ class RequireApiKey:
         await error_reply(error, scope)(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        given = {b"authorization": b"", b"x-api-key": b""}
+        given = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
                 scheme, _, token = value.partition(b" ")
-                given[name] = token.strip() if scheme.lower() == b"bearer" else b""
-            elif name == b"x-api-key":  # Anthropic's
-                given[name] = value.strip()
+                given = token.strip() if scheme.lower() == b"bearer" else b""
+                break  # it decides where it is there
+            if name == b"x-api-key":  # Anthropic's
+                given = value.strip()
         # Every key is compared, in constant time each: the time taken tells nothing about any key.
-        matches = [hmac.compare_digest(one, key) for one in given.values() for key in self._keys]
+        matches = [hmac.compare_digest(given, key) for key in self._keys]
         return any(matches)
