@@ -105,7 +105,9 @@ def test_a_forced_tool_and_a_schema(client, claude):
     forced = say(claude, "Hello!", tools=[PHONE_TOOL], tool_choice={"type": "tool", "name": "get_phone"})
     assert forced.content[0].input.keys() == {"name"}
     output = {"format": {"type": "json_schema", "schema": SCHEMA}}
-    assert json.loads(say(claude, "Tell me about Mia.", output_config=output).content[-1].text).keys() == {"name"}
+    assert json.loads(say(claude, "Tell me about Mia.", output_config=output).content[-1].text).keys() == {
+        "name"
+    }
     text = {"format": {"type": "json_schema", "name": "girl", "schema": SCHEMA}}
     response = client.responses.create(model=MODEL, input="Tell me about Mia.", text=text, temperature=0)
     assert json.loads(response.output_text).keys() == {"name"}

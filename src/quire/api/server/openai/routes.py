@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from quire.api.server.openai.chat import chat_completions
+from quire.api.server.openai.chat import chat_batch, chat_completions
 from quire.api.server.openai.completions import completions
 from quire.api.server.openai.models import list_models, show_model
 from quire.api.server.openai.tokenize import detokenize, tokenize
@@ -13,6 +13,7 @@ from quire.api.server.service import Service
 
 _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/chat/completions", chat_completions),
+    ("POST", "/v1/chat/completions/batch", chat_batch),
     ("POST", "/v1/completions", completions),
     ("GET", "/v1/models", list_models),
     ("GET", "/v1/models/{model:path}", show_model),
