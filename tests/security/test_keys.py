@@ -29,7 +29,16 @@ SPELLINGS = (
 )
 HOSTS = ("127.0.0.1", "health", "x/health", "x/health?", "x#/health", "x@/health")
 # what the real server offers; the list of routes in test_auth.py comes from the app itself, so none can be forgotten
-GUARDED_PATHS = ("/v1/models", "/v1/chat/completions", "/metrics", "/tokenize", "/load", "/no/such/path")
+GUARDED_PATHS = (
+    "/v1/models",
+    "/v1/chat/completions",
+    "/v1/responses/x",
+    "/v1/messages",
+    "/metrics",
+    "/tokenize",
+    "/load",
+    "/no/such/path",
+)
 
 
 @pytest.fixture(scope="module")

@@ -60,6 +60,14 @@ async def test_no_spelling_of_a_path_gets_past_the_key(path, make_service):
 async def test_each_key_opens(key, guarded):
     reply = await guarded.get("/v1/models", headers={"authorization": f"Bearer {key}"})
     assert reply.status_code == 200
+    reply = await guarded.get("/v1/models", headers={"x-api-key": key})
+    assert reply.status_code == 200
+
+
+@pytest.mark.parametrize("value", ["", "first", "first-key2", "Bearer first-key", "é"])
+async def test_nothing_else_opens_in_anthropic_s_header(value, guarded):
+    reply = await guarded.get("/v1/models", headers={"x-api-key": value.encode()})
+    assert reply.status_code == 401
 
 
 @pytest.mark.parametrize(

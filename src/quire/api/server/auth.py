@@ -34,12 +34,12 @@ class RequireApiKey:
         await error_reply(error, scope)(scope, receive, send)
 
     def _is_known(self, scope: Scope) -> bool:
-        given = {b"authorization": b"", b"x-api-key": b""}
+        given = b""
         for name, value in scope["headers"]:
             if name == b"authorization":
                 scheme, _, token = value.partition(b" ")
-                given[name] = token.strip() if scheme.lower() == b"bearer" else b""
-            elif name == b"x-api-key":  # Anthropic's
-                given[name] = value.strip()
-        opened = [self._keys.opens(one) for one in given.values()]  # both, so that time tells nothing
-        return any(opened)
+                given = token.strip() if scheme.lower() == b"bearer" else b""
+                break  # it decides where it is there
+            if name == b"x-api-key":  # Anthropic's
+                given = value.strip()
+        return self._keys.opens(given)

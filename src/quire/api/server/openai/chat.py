@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,9 +19,12 @@ from quire.api.server.openai.conversation import read_messages, read_tools
 from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
+    CHAT_BATCH_FIELDS,
     CHAT_FIELDS,
+    ChatBatchRequest,
     ChatChoice,
     ChatChunk,
+    ChatFields,
     ChatReply,
     ChatRequest,
     ChunkChoice,
@@ -33,7 +36,7 @@ from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
-from quire.base.errors import InvalidValue
+from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.text.session import Session
 
@@ -42,48 +45,85 @@ from quire.text.session import Session
 class ChatCall:
     """One accepted request. `lead` is what every answer starts with (echo of a continued message)."""
 
-    fields: ChatRequest
+    fields: ChatFields
     head: ReplyHead
     dialogue: Dialogue
     lead: str
     role: str
     speller: LogprobSpeller
-    usage: UsageTally
 
     @property
     def engine_request(self) -> EngineRequest:
         return self.dialogue.prepared.request
 
 
+MAX_CONVERSATIONS = 1024  # of a batch
+
+
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
     fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
-    call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="chatcmpl"))
+    head = reply_head(service, request, fields, prefix="chatcmpl")
+    call = await _prepare(service, session, fields, head, fields.messages)
     service.admit([call.engine_request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():
-        reply = await unless_disconnected(request.receive, _whole(service, session, call))
+        reply = await unless_disconnected(request.receive, _whole(service, session, [call]))
         return json_reply(reply, headers=timing_header(reply.metrics))
 
 
-async def _prepare(service: Service, session: Session, fields: ChatRequest, head: ReplyHead) -> ChatCall:
+async def chat_batch(service: Service, request: Request) -> ASGIApp:
+    """Many conversations in one call: a choice for each, in their order."""
+    session = service.generating_session()
+    service.admit()  # before the body is read
+    fields = await read_generation(service, request, ChatBatchRequest, CHAT_BATCH_FIELDS)
+    if not 0 < len(fields.messages) <= MAX_CONVERSATIONS:
+        raise InvalidValue(
+            f"messages must hold 1 to {MAX_CONVERSATIONS} conversations, got {len(fields.messages)}",
+            field="messages",
+        )
+    if fields.prompt_logprobs is not None:
+        raise Unsupported(
+            "prompt_logprobs is not supported: a batch is answered in one list", field="prompt_logprobs"
+        )
+    head = reply_head(service, request, fields, prefix="chatcmpl")
+    calls = [
+        await _prepare(service, session, fields, head, messages, number, path=f"messages[{number}]")
+        for number, messages in enumerate(fields.messages)
+    ]
+    service.admit([call.engine_request for call in calls])
+    with service.under_way():
+        return json_reply(await unless_disconnected(request.receive, _whole(service, session, calls)))
+
+
+async def _prepare(
+    service: Service,
+    session: Session,
+    fields: ChatFields,
+    head: ReplyHead,
+    conversation: list[dict[str, Any]],
+    number: int = 0,
+    *,
+    path: str = "messages",
+) -> ChatCall:
+    """The call about conversation `number`, which stands at `path` of the request."""
     check_streaming(fields)
-    names = {"prompt": "messages", "logprobs": "top_logprobs", "extra_args": "vllm_xargs"}
+    names = {"prompt": path, "messages": path, "logprobs": "top_logprobs", "extra_args": "vllm_xargs"}
     if fields.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
     if fields.response_format is not None:
         names["structured_outputs"] = "response_format"
     with renamed(names):
         sampling = _sampling(session, fields)
-        messages = read_messages(fields.messages)
+        messages = read_messages(conversation, path)
         tools = read_tools(
             fields.tools,
             fields.tool_choice,
             hides_unwanted=service.config.exclude_tools_when_tool_choice_none,
         )
-        ask = _ask(fields, head.engine_id(0), messages, tools, sampling)
+        ask = _ask(fields, head.engine_id(number), messages, tools, sampling)
         dialogue = await prepare_dialogue(service, session, ask)
         beams = beam_params(session, fields, dialogue.prepared.request.sampling)
     dialogue = replace(dialogue, prepared=replace(dialogue.prepared, beams=beams))
@@ -91,7 +131,7 @@ async def _prepare(service: Service, session: Session, fields: ChatRequest, head
 
 
 def _ask(
-    fields: ChatRequest,
+    fields: ChatFields,
     request_id: str,
     messages: list[dict[str, Any]],
     tools: list[dict[str, Any]] | None,
@@ -120,7 +160,7 @@ def _ask(
 def _call(
     service: Service,
     session: Session,
-    fields: ChatRequest,
+    fields: ChatFields,
     head: ReplyHead,
     dialogue: Dialogue,
     messages: list[dict[str, Any]],
@@ -132,14 +172,12 @@ def _call(
         num_top=request.sampling.logprobs or 0,
         listed=fields.logprob_token_ids or (),
     )
-    usage = usage_tally(service)
-    usage.prompt_tokens = len(request.prompt_token_ids)
     role = service.config.response_role
     lead = messages[-1]["content"] if fields.echo and messages[-1]["role"] == role else ""
-    return ChatCall(fields, head, dialogue, lead, role, speller, usage)
+    return ChatCall(fields, head, dialogue, lead, role, speller)
 
 
-def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
+def _sampling(session: Session, fields: ChatFields) -> SamplingParams:
     if fields.logprob_token_ids is not None and fields.logprobs is None:
         fields.logprobs = True
     if fields.top_logprobs is not None and not fields.logprobs:
@@ -154,28 +192,38 @@ def _sampling(session: Session, fields: ChatRequest) -> SamplingParams:
     return sampling_params(session, fields, own)
 
 
-async def _whole(service: Service, session: Session, call: ChatCall) -> ChatReply:
-    answers = [ChatAnswer(call.lead) for _ in range(call.engine_request.sampling.n)]
+async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) -> ChatReply:
+    """All samples of all calls, numbered call by call. Prompts are told of where there is one."""
+    call, num_samples = calls[0], calls[0].engine_request.sampling.n
+    answers = [ChatAnswer(one.lead) for one in calls for _ in range(num_samples)]
+    usage = _tally(service, calls)
     prompt_logprobs = None
-    async with aclosing(converse(service, session, [call.dialogue])) as stream:
-        async for _, output, news in stream:
-            call.usage.count(0, output)
+    async with aclosing(converse(service, session, [one.dialogue for one in calls])) as stream:
+        async for number, output, news in stream:
+            usage.count(number, output)
             prompt_logprobs = prompt_logprobs or output.prompt_logprobs
             for one in news:
-                answers[one.index].add(one)
-    wants_ids = call.fields.return_token_ids
+                answers[number * num_samples + one.index].add(one)
+    wants_ids = call.fields.return_token_ids and len(calls) == 1
+    wants_text = call.fields.return_prompt_text and len(calls) == 1
     return ChatReply(
         id=call.head.id,
         created=call.head.created,
         model=call.head.model,
         choices=[_choice(call, index, answer) for index, answer in enumerate(answers)],
-        usage=call.usage.as_usage(),
+        usage=usage.as_usage(),
         system_fingerprint=call.head.fingerprint,
         prompt_logprobs=call.speller.prompt(prompt_logprobs) if prompt_logprobs else UNSET,
         prompt_token_ids=call.engine_request.prompt_token_ids if wants_ids else UNSET,
-        prompt_text=(call.dialogue.prepared.prompt_text or "") if call.fields.return_prompt_text else UNSET,
-        metrics=call.usage.timings(),
+        prompt_text=(call.dialogue.prepared.prompt_text or "") if wants_text else UNSET,
+        metrics=usage.timings(),
     )
+
+
+def _tally(service: Service, calls: Sequence[ChatCall]) -> UsageTally:
+    usage = usage_tally(service)
+    usage.prompt_tokens = sum(len(call.engine_request.prompt_token_ids) for call in calls)
+    return usage
 
 
 def _choice(call: ChatCall, index: int, answer: ChatAnswer) -> ChatChoice:
@@ -193,10 +241,11 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
     """Per sample: a chunk with the role, chunks of text, a last one with the finish reason; then the usage."""
     options = call.fields.stream_options
     continuous = options is not None and options.continuous_usage_stats
+    usage = _tally(service, [call])
     begun: set[int] = set()
     async with aclosing(converse(service, session, [call.dialogue])) as stream:
         async for _, output, news in stream:
-            call.usage.count(0, output)
+            usage.count(0, output)
             chunks: list[ChatChunk] = []
             for one in news:
                 if one.index not in begun:
@@ -205,13 +254,13 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
                 chunks += [_chunk(call.head, [choice]) for choice in _chunk_choices(call, one)]
             if continuous:
                 for chunk in chunks:
-                    chunk.usage = call.usage.as_usage()
+                    chunk.usage = usage.as_usage()
             if chunks:
                 yield b"".join(map(event, chunks))
     if options is not None and (options.include_usage or continuous):
         last = _chunk(call.head, [])
-        last.usage = call.usage.as_usage()
-        last.metrics = call.usage.timings()
+        last.usage = usage.as_usage()
+        last.metrics = usage.timings()
         yield event(last)
 
 

@@ -14,13 +14,13 @@ TOOL_CHOICES = ("auto", "none", "required")
 _TEXT_PARTS = ("text", "input_text", "output_text", "refusal")
 
 
-def read_messages(messages: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+def read_messages(messages: Sequence[dict[str, Any]], path: str = "messages") -> list[dict[str, Any]]:
     """The messages, checked, without their nulls. The chat template gives them the shape it wants."""
     if not messages:
-        raise InvalidValue("messages must not be empty", field="messages")
+        raise InvalidValue(f"{path} must not be empty", field=path)
     if len(messages) > MAX_MESSAGES:
-        raise InvalidValue(f"messages may hold at most {MAX_MESSAGES}, got {len(messages)}", field="messages")
-    return [_read_message(message, f"messages[{place}]") for place, message in enumerate(messages)]
+        raise InvalidValue(f"{path} may hold at most {MAX_MESSAGES}, got {len(messages)}", field=path)
+    return [_read_message(message, f"{path}[{place}]") for place, message in enumerate(messages)]
 
 
 def _read_message(raw: Mapping[str, Any], path: str) -> dict[str, Any]:

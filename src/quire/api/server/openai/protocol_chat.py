@@ -63,10 +63,9 @@ class NamedTool(msgspec.Struct):
     function: NamedFunction
 
 
-class ChatRequest(GenerationFields, kw_only=True):
-    """`messages` and `tools` are checked one by one later, so that errors carry their index."""
+class ChatFields(GenerationFields, kw_only=True):
+    """All but the messages. `tools`, as they, are checked one by one later, so that errors carry their index."""
 
-    messages: list[dict[str, Any]]
     max_completion_tokens: Int | None = None
     logprobs: bool | None = None
     top_logprobs: Int | None = None
@@ -84,25 +83,44 @@ class ChatRequest(GenerationFields, kw_only=True):
     return_prompt_text: bool = False
 
 
+class ChatRequest(ChatFields, kw_only=True):
+    messages: list[dict[str, Any]]
+
+
+class ChatBatchRequest(ChatFields, kw_only=True):
+    """Many conversations, which share everything else."""
+
+    messages: list[list[dict[str, Any]]]
+
+
 _FUNCTIONS = "it was replaced by tools and tool_choice"
 _TEXT_ONLY = "this model takes and gives text only"
 
-CHAT_FIELDS = FieldTable(
-    taken=names_of(ChatRequest),
+_CHAT_REFUSED: dict[str, Refusal] = {
+    **REFUSED,
+    "functions": Refusal(_FUNCTIONS, unless=([],)),
+    "function_call": Refusal(_FUNCTIONS, unless=("none",)),
+    "audio": Refusal(_TEXT_ONLY),
+    "modalities": Refusal(_TEXT_ONLY, unless=(["text"],)),
+    "prediction": Refusal("use speculative decoding on the server instead"),
+    "web_search_options": Refusal("this server does not reach the web"),
+    "verbosity": Refusal("no model here reads it; say it in the prompt"),
+    "moderation": Refusal("nothing is moderated here"),
+    "media_io_kwargs": Refusal(_TEXT_ONLY),
+    "mm_processor_kwargs": Refusal(_TEXT_ONLY),
+    "prompt": Refusal("it belongs to /v1/completions; send `messages`"),
+}
+CHAT_FIELDS = FieldTable(taken=names_of(ChatRequest), harmless=HARMLESS, refused=_CHAT_REFUSED)
+
+_BATCH = "a batch is answered whole, one answer per conversation"
+CHAT_BATCH_FIELDS = FieldTable(
+    taken=[name for name in names_of(ChatBatchRequest) if name not in ("n", "stream", "stream_options")],
     harmless=HARMLESS,
     refused={
-        **REFUSED,
-        "functions": Refusal(_FUNCTIONS, unless=([],)),
-        "function_call": Refusal(_FUNCTIONS, unless=("none",)),
-        "audio": Refusal(_TEXT_ONLY),
-        "modalities": Refusal(_TEXT_ONLY, unless=(["text"],)),
-        "prediction": Refusal("use speculative decoding on the server instead"),
-        "web_search_options": Refusal("this server does not reach the web"),
-        "verbosity": Refusal("no model here reads it; say it in the prompt"),
-        "moderation": Refusal("nothing is moderated here"),
-        "media_io_kwargs": Refusal(_TEXT_ONLY),
-        "mm_processor_kwargs": Refusal(_TEXT_ONLY),
-        "prompt": Refusal("it belongs to /v1/completions; send `messages`"),
+        **_CHAT_REFUSED,
+        "n": Refusal(_BATCH, unless=(1,)),
+        "stream": Refusal(_BATCH, unless=(False,)),
+        "stream_options": Refusal(_BATCH),
     },
 )
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from quire.api.server.openai.chat import chat_completions
+from quire.api.server.openai.chat import chat_batch, chat_completions
 from quire.api.server.openai.completions import completions
 from quire.api.server.openai.models import ModelEntry, ModelList, list_models, show_model
 from quire.api.server.openai.protocol_chat import (
+    CHAT_BATCH_FIELDS,
     CHAT_FIELDS,
+    ChatBatchRequest,
     ChatChunk,
     ChatMessage,
     ChatReply,
@@ -48,6 +50,19 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
             inner={"messages": list[ChatMessage], "tools": list[Tool]},
             reply=ChatReply,
             event=ChatChunk,
+        ),
+    ),
+    (
+        "POST",
+        "/v1/chat/completions/batch",
+        chat_batch,
+        Spec(
+            summary="Answer many conversations",
+            tag=_GENERATION,
+            request=ChatBatchRequest,
+            fields=CHAT_BATCH_FIELDS,
+            inner={"messages": list[list[ChatMessage]], "tools": list[Tool]},
+            reply=ChatReply,
         ),
     ),
     (
