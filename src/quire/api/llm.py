@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -73,12 +74,8 @@ class LLM:
         )
         self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
         self._session.extra_arguments = frozenset(self._client.extra_arguments)
-        self._num_requests = 0
-        self._pooling = OfflinePooling(self._client, self._session, self._next_id)
-
-    def _next_id(self) -> str:
-        self._num_requests += 1
-        return str(self._num_requests - 1)
+        self._request_ids = map(str, itertools.count())
+        self._pooling = OfflinePooling(self._client, self._session, self._request_ids)
 
     def get_tokenizer(self) -> Tokenizer:
         return self._session.tokenizer
@@ -239,7 +236,7 @@ class LLM:
         request = self._session.prepare_now(
             body,
             msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
-            request_id=self._next_id(),
+            request_id=next(self._request_ids),
             priority=priority,
             cache_salt=fields.get("cache_salt", ""),
             add_special_tokens=fields.get("add_special_tokens", True),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -34,12 +34,12 @@ Out = TypeVar("Out")
 
 
 class OfflinePooling:
-    """Steps the engine itself. `next_id` gives request ids; `progress` shows a bar or is None."""
+    """Steps the engine itself. `request_ids` are those to give, one after the other; `progress` shows a bar or is None."""
 
-    def __init__(self, client: InProcessClient, session: Session, next_id: Callable[[], str]) -> None:
+    def __init__(self, client: InProcessClient, session: Session, request_ids: Iterator[str]) -> None:
         self._client = client
         self._session = session
-        self._next_id = next_id
+        self._request_ids = request_ids
 
     def embed(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[EmbeddingRequestOutput]:
         pooled = self._run(self._prepare(prompts, params, "embed"), bar)
@@ -128,7 +128,7 @@ class OfflinePooling:
                     self._session,
                     fields.get("prompt_token_ids", fields.get("prompt")),  # type: ignore[arg-type]
                     msgspec.structs.replace(wish, task=task or wish.task),
-                    request_id=self._next_id(),
+                    request_id=next(self._request_ids),
                     cache_salt=fields.get("cache_salt", ""),
                     add_special_tokens=fields.get("add_special_tokens", True),
                 )

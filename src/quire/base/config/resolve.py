@@ -84,7 +84,6 @@ def resolve(
         max_model_len=max_model_len,
         cache=cache,
         scheduler=scheduler,
-        load_format="auto" if asked["load_format"] == "hf" else asked["load_format"],
         seed=asked["seed"],
         num_threads=num_threads,
         quantization=quantization,
@@ -94,15 +93,10 @@ def resolve(
         tokenizer_folder=tokenizer_folder,
         grammar=grammar,
         pooler=pooler,
-        log=_log(asked),
-        log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
-        read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
-        weight_cache_folder=f"{_cache_root(asked)}/weights",
-        weight_cache_bytes=asked["weight_cache_bytes"],
-        max_n=asked["max_n_sequences"],
         watch=choose_watch(asked, card, cache, memory),
         has_tokenizer=not asked["skip_tokenizer_init"],
+        **_loading(asked),
         **_process(asked),
         **_administration(asked),
     )
@@ -111,11 +105,24 @@ def resolve(
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
 
 
+def _loading(asked: Asked) -> dict[str, Any]:
+    """Where weights come from, and how they are read."""
+    return {
+        "load_format": "auto" if asked["load_format"] == "hf" else asked["load_format"],
+        "read_strategy": "eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
+        "weight_cache_folder": f"{_cache_root(asked)}/weights",
+        "weight_cache_bytes": asked["weight_cache_bytes"],
+    }
+
+
 def _process(asked: Asked) -> dict[str, Any]:
-    """What the engine's process runs of others, and how it shows itself."""
+    """What the engine's process runs of others, what it takes, and how it shows itself."""
     return {
         "plugins": asked["plugins"],
         "logits_processors": asked["logits_processors"],
+        "log": _log(asked),
+        "log_steps": asked["enable_logging_iteration_details"],
+        "max_n": asked["max_n_sequences"],
         "process_name": f"{asked['process_name_prefix']}::engine",
         "logs_collections": asked["gc_debug"] is not None,
         "num_logged_types": asked["gc_debug"] or 0,

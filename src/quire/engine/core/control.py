@@ -44,28 +44,20 @@ class Control:
         self._may_sleep = may_sleep
         self._is_held = False
         self._missing: set[Part] = set()
-        self._rows: dict[type[Command[Any]], Callable[[Any], Any]] = {
-            Hold: lambda _: self._hold(True),
-            Release: lambda _: self._hold(False),
-            ResetPrefixes: self._reset_prefixes,
-            FreeKV: self._free_kv,
-            Sleep: self._sleep,
-            WakeUp: self._wake_up,
-            CallWorker: staff.answer,
-            StartProfile: staff.answer,
-            StopProfile: staff.answer,
-        }
 
     @property
     def may_compute(self) -> bool:
         return not (self._is_held or self._missing)
 
     def answer(self, command: Command[T]) -> T:
-        answer: T = self._rows[type(command)](command)
+        answer: T = _ROWS[type(command)](self, command)
         return answer
 
-    def _hold(self, is_held: bool) -> None:
-        self._is_held = is_held
+    def _hold(self, command: Hold | Release) -> None:
+        self._is_held = isinstance(command, Hold)
+
+    def _delegate(self, command: Command[T]) -> T:
+        return self._staff.answer(command)
 
     def _reset_prefixes(self, command: ResetPrefixes) -> bool:
         if command.with_running:
@@ -89,3 +81,16 @@ class Control:
         if "weights" in parts:
             self._staff.answer(command)
         self._missing -= parts
+
+
+_ROWS: dict[type[Command[Any]], Callable[[Control, Any], Any]] = {
+    Hold: Control._hold,
+    Release: Control._hold,
+    ResetPrefixes: Control._reset_prefixes,
+    FreeKV: Control._free_kv,
+    Sleep: Control._sleep,
+    WakeUp: Control._wake_up,
+    CallWorker: Control._delegate,
+    StartProfile: Control._delegate,
+    StopProfile: Control._delegate,
+}

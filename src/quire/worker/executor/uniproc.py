@@ -44,20 +44,12 @@ class UniprocExecutor:
         self.worker = worker_class(config)(config, report)
         self.split_s = self.worker.split_s
         self.extra_arguments = self.worker.extra_arguments
-        self._profiler = StepProfiler(config.profiler)
-        self._rows: dict[type[Command[Any]], Callable[[Any], Any]] = {
-            FreeKV: lambda _: self.worker.free_kv(),
-            Sleep: lambda command: self.worker.sleep(command.level),
-            WakeUp: lambda _: self.worker.wake_up(),
-            CallWorker: self._call,
-            StartProfile: self._profiler.start,
-            StopProfile: lambda _: self._profiler.stop(),
-        }
+        self.profiler = StepProfiler(config.profiler)
 
     def execute(self, plan: StepPlan) -> StepResult:
-        if not self._profiler.is_on:
+        if not self.profiler.is_on:
             return self.worker.execute(plan)
-        with self._profiler.step(plan.step_id, plan.num_tokens), self.worker.runner.as_written():
+        with self.profiler.step(plan.step_id, plan.num_tokens), self.worker.runner.as_written():
             return self.worker.execute(plan)
 
     def prepare(self, constraint: Constraint) -> Future[Any]:
@@ -65,7 +57,7 @@ class UniprocExecutor:
 
     def answer(self, command: Command[T]) -> T:
         """Carries out one of commands.WorkerCommand; raises before it changes anything."""
-        answer: T = self._rows[type(command)](command)
+        answer: T = _ROWS[type(command)](self, command)
         return answer
 
     def providers(self) -> list[str]:
@@ -85,3 +77,13 @@ class UniprocExecutor:
                 field="method",
             )
         return method(*command.args, **command.kwargs)
+
+
+_ROWS: dict[type[Command[Any]], Callable[[UniprocExecutor, Any], Any]] = {
+    FreeKV: lambda executor, _: executor.worker.free_kv(),
+    Sleep: lambda executor, command: executor.worker.sleep(command.level),
+    WakeUp: lambda executor, _: executor.worker.wake_up(),
+    CallWorker: UniprocExecutor._call,
+    StartProfile: lambda executor, command: executor.profiler.start(command),
+    StopProfile: lambda executor, _: executor.profiler.stop(),
+}

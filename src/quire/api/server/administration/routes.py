@@ -45,10 +45,12 @@ _DEVELOPMENT: tuple[tuple[str, str, Handler], ...] = (
 
 
 def administration_routes(service: Service) -> list[Route]:
-    """The OpenAPI document is silent about what is refused."""
     rows = [*_ALWAYS, *(_DEVELOPMENT if service.config.has_dev_routes else ())]
     routes = [service_route(service, method, path, handler, _spec(path)) for method, path, handler in rows]
-    return [*routes, *(service_route(service, method, path, refusal(why)) for method, path, why in REFUSED)]
+    return routes + [
+        service_route(service, method, path, refusal(why), Spec(summary=why, tag="Refused", status=501))
+        for method, path, why in REFUSED
+    ]
 
 
 def _spec(path: str) -> Spec:
