@@ -16,7 +16,7 @@ from quire.base.messages import StepPlan, StepResult
 from quire.model.kernels import configure
 from quire.model.loading import load_model
 from quire.model.ops import explain
-from quire.worker.executor.heap import keep_freed_memory
+from quire.worker.executor.heap import keep_freed_memory, return_freed_memory
 from quire.worker.grammar import GrammarStore, Vocabulary
 from quire.worker.runner import ModelRunner, allocate_caches
 
@@ -40,6 +40,7 @@ class UniprocExecutor:
         caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)
         self._runner = ModelRunner(config, model, caches, self._grammars)
+        return_freed_memory()
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 
     def execute(self, plan: StepPlan) -> StepResult:
