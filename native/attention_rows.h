@@ -1,7 +1,8 @@
 // The attention kernel over vectors of float32: any instruction set, types and head up to 512 wide.
 //
 // Order of accumulation of a row: a score is added up in WIDTH lanes along the head, the lanes in a fixed tree;
-// weights of a tile are added in lanes by place, values token after token.
+// weights of a tile are added in lanes by place, values token after token. Where queries and cache are bfloat16 and the
+// processor multiplies pairs of it, a lane of a score takes pairs, and values go by pairs of tokens, weights rounded.
 //
 // State of an item: highest score and total weight of each row, then `dims` weighted values of each row. Rows of all
 // its key heads follow each other.
@@ -173,6 +174,67 @@ static void add_values_of_tile(const float* weights, const C* const* rows_of_val
         add_values_of_rows<C, 1>(weights + row * TILE, rows_of_values, low, high, stride, values + row * stride);
 }
 
+#if QUIRE_LEVEL >= 3
+// The same for values in bfloat16: weights are rounded to it, and tokens go by pairs. Unpacking two rows of 32 numbers gives
+// pairs in an order of its own, which values keep until they are written: quarters 0 of the four eights, then quarters 1.
+template <int ROWS, int BLOCKS>
+INLINE void add_pairs(const uint32_t* weights, const bf16* const* rows_of_values, int64_t low, int64_t high, int64_t stride,
+                      int64_t h, float* values) {
+    Vec total[ROWS][BLOCKS][2];
+    UNROLL for (int r = 0; r < ROWS; ++r)
+        UNROLL for (int b = 0; b < 2 * BLOCKS; ++b) total[r][b / 2][b % 2] = load(values + r * stride + h + b * WIDTH);
+    for (int64_t t = low / 2; 2 * t < high; ++t)
+        UNROLL for (int b = 0; b < BLOCKS; ++b) {
+            const __m512i even = _mm512_loadu_si512(rows_of_values[2 * t] + h + b * 2 * WIDTH);
+            const __m512i odd = _mm512_loadu_si512(rows_of_values[2 * t + 1] + h + b * 2 * WIDTH);
+            const __m512i first = _mm512_unpacklo_epi16(even, odd), second = _mm512_unpackhi_epi16(even, odd);
+            UNROLL for (int r = 0; r < ROWS; ++r) {
+                total[r][b][0] = pair_dot(total[r][b][0], first, weights[r * TILE + t]);
+                total[r][b][1] = pair_dot(total[r][b][1], second, weights[r * TILE + t]);
+            }
+        }
+    UNROLL for (int r = 0; r < ROWS; ++r)
+        UNROLL for (int b = 0; b < 2 * BLOCKS; ++b) store(values + r * stride + h + b * WIDTH, total[r][b / 2][b % 2]);
+}
+
+template <int ROWS>
+static void add_pairs_of_rows(const uint32_t* weights, const bf16* const* rows_of_values, int64_t low, int64_t high,
+                              int64_t stride, float* values) {
+    constexpr int BLOCKS = ROWS == 4 ? 2 : 4;
+    int64_t h = 0;
+    for (; h + BLOCKS * 2 * WIDTH <= stride; h += BLOCKS * 2 * WIDTH)
+        add_pairs<ROWS, BLOCKS>(weights, rows_of_values, low, high, stride, h, values);
+    for (; h < stride; h += 2 * WIDTH) add_pairs<ROWS, 1>(weights, rows_of_values, low, high, stride, h, values);
+}
+
+static void add_pairs_of_tile(const uint32_t* weights, const bf16* const* rows_of_values, int64_t rows, int64_t low,
+                              int64_t high, int64_t stride, float* values) {
+    int64_t row = 0;
+    for (; row + 4 <= rows; row += 4)
+        add_pairs_of_rows<4>(weights + row * TILE, rows_of_values, low, high, stride, values + row * stride);
+    for (; row + 2 <= rows; row += 2)
+        add_pairs_of_rows<2>(weights + row * TILE, rows_of_values, low, high, stride, values + row * stride);
+    for (; row < rows; ++row)
+        add_pairs_of_rows<1>(weights + row * TILE, rows_of_values, low, high, stride, values + row * stride);
+}
+
+// A row's weights as bfloat16, in the first half of their own place.
+INLINE void round_weights(float* weights) {
+    for (int64_t t = 0; t < TILE; t += WIDTH) store(reinterpret_cast<bf16*>(weights) + t, load(weights + t));
+}
+
+// 32 values of a row, out of the order that pairs gave them, one half of them.
+INLINE Vec in_order(const float* values, int half) {
+    const __m512i places = half ? _mm512_setr_epi32(8, 9, 10, 11, 24, 25, 26, 27, 12, 13, 14, 15, 28, 29, 30, 31)
+                                : _mm512_setr_epi32(0, 1, 2, 3, 16, 17, 18, 19, 4, 5, 6, 7, 20, 21, 22, 23);
+    return _mm512_permutex2var_ps(load(values), places, load(values + WIDTH));
+}
+#else  // named, never called
+void add_pairs_of_tile(const uint32_t*, const bf16* const*, int64_t, int64_t, int64_t, int64_t, float*);
+void round_weights(float*);
+Vec in_order(const float*, int);
+#endif
+
 // A float32 copy of a tile's rows, padded with zeros to whole vectors, times their scales where they have any.
 template <class C>
 static void widen_rows(const C* const* rows, const float* scales, const Places& places, int64_t head_dim, int64_t dims,
@@ -228,7 +290,7 @@ struct RowsKernel {
     void read_queries(const AttentionCall& call, const Item& item, const View& view) {
         const QuireAttentionCall& layer = *call.layer;
         const Vec scale = splat(layer.scale);
-        const bool by_pairs = scores_by_pairs(call);
+        const bool by_pairs = goes_by_pairs(call);
         for (int64_t row = 0; row < item.heads * view.rows; ++row) {
             const int64_t head = view.query_head(item.head + row / view.rows, row % view.rows);
             const Q* from = static_cast<const Q*>(layer.query) + view.token(row % view.rows) * layer.query_stride +
@@ -274,8 +336,8 @@ struct RowsKernel {
         for (int64_t head = 0; head < item.heads; ++head) add_head(call, item, view, places, head, state);
     }
 
-    // Queries are as they are then, and scores are scaled afterwards.
-    static bool scores_by_pairs(const AttentionCall& call) {
+    // Queries stay as they are then, and scores are scaled afterwards.
+    static bool goes_by_pairs(const AttentionCall& call) {
         return HAS_PAIRS && call.layer->dtype == QUIRE_BFLOAT16 && call.layer->head_dim % (2 * WIDTH) == 0;
     }
 
@@ -290,7 +352,7 @@ struct RowsKernel {
         const C* found[TILE];
         const float* wide_rows[TILE];
         const bool widened = is_widened(call, rows);
-        const bool by_pairs = scores_by_pairs(call);
+        const bool by_pairs = goes_by_pairs(call);
         find_rows(call, layer.key_cache, places, head, found);
         if (widened && !by_pairs) widen(call, found, layer.key_scales, places, head, wide_rows);
         for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
@@ -307,6 +369,8 @@ struct RowsKernel {
             weigh(scores + (first + row) * TILE, most(view.low(row) - places.tile, 0),
                   least(view.high(row) - places.tile, TILE), bend, places.tile - view.position(row),
                   softmax(state)[first + row], values(state) + (first + row) * dims, dims);
+            if constexpr (HAS_PAIRS)
+                if (by_pairs) round_weights(scores + (first + row) * TILE);
         }
     }
 
@@ -316,11 +380,15 @@ struct RowsKernel {
         const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims, first = head_of_item * rows;
         const C* found[TILE];
         const float* wide_rows[TILE];
-        const bool widened = is_widened(call, rows);
+        const bool widened = is_widened(call, rows), by_pairs = goes_by_pairs(call);
         find_rows(call, layer.value_cache, places, head, found);
-        if (widened) widen(call, found, layer.value_scales, places, head, wide_rows);
+        if (widened && !by_pairs) widen(call, found, layer.value_scales, places, head, wide_rows);
         for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
             float* total = values(state) + first * dims;
+            if constexpr (HAS_PAIRS) {
+                const auto* pairs = reinterpret_cast<const uint32_t*>(scores + first * TILE);
+                if (by_pairs) return add_pairs_of_tile(pairs, found, rows, low, high, dims, total);
+            }
             if (widened) add_values_of_tile(scores + first * TILE, wide_rows, rows, low, high, dims, total);
             else if constexpr (!IS_NARROW)
                 add_values_of_tile(scores + first * TILE, found, rows, low, high, dims, total);
@@ -361,6 +429,7 @@ struct RowsKernel {
     template <class Q>
     static void write_typed(const AttentionCall& call, const Item& item, const View& view, float* state) {
         const QuireAttentionCall& layer = *call.layer;
+        [[maybe_unused]] const bool by_pairs = goes_by_pairs(call);
         for (int64_t row = 0; row < item.heads * view.rows; ++row) {
             const int64_t head = view.query_head(item.head + row / view.rows, row % view.rows);
             Q* to = static_cast<Q*>(layer.output) + (view.token(row % view.rows) * layer.heads + head) * layer.head_dim;
@@ -369,6 +438,10 @@ struct RowsKernel {
             if (layer.sinks) store(sink, exp(splat(layer.sinks[head] - softmax(state)[row].highest)));
             const Vec total = splat(softmax(state)[row].total + sink[0]);
             int64_t h = 0;
+            if constexpr (HAS_PAIRS)
+                for (; by_pairs && h < layer.head_dim; h += 2 * WIDTH)
+                    UNROLL for (int half = 0; half < 2; ++half)
+                        store(to + h + half * WIDTH, div(in_order(from + h, half), total));
             for (; h + WIDTH <= layer.head_dim; h += WIDTH) store(to + h, div(load(from + h), total));
             if (h < layer.head_dim) store_part(to + h, div(load(from + h), total), layer.head_dim - h);
         }

@@ -15,6 +15,7 @@
 
 #include "api.h"
 #include "parallel.h"
+#include "row_ladder.h"
 #if QUIRE_LEVEL >= 4
 #include "tile_sweep.h"
 #endif
@@ -118,59 +119,41 @@ NOINLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, con
     }
 }
 
-// ROWS rows of inputs against PANELS panels.
-template <class T, int ROWS, int PANELS>
-static void linear_tile(const LinearCall<T>& call, int64_t row, int64_t panel) {
-    const int64_t panel_size = call.steps * PANEL;
-    const auto* weight = call.packed + panel * panel_size;
-    const typename Product<T>::X* x[ROWS];
-    UNROLL for (int m = 0; m < ROWS; ++m) x[m] = call.x + (row + m) * call.x_stride;
-    Vec sum[PANELS][ROWS][VECS];
-    UNROLL for (int p = 0; p < PANELS; ++p)
-        UNROLL for (int m = 0; m < ROWS; ++m)
-            UNROLL for (int v = 0; v < VECS; ++v) sum[p][m][v] = splat(0.0f);
-    for (int64_t step = 0; step < call.steps; ++step) {
-        UNROLL for (int p = 0; p < PANELS; ++p)
-            Product<T>::add_step(weight + p * panel_size + step * PANEL, x, step, sum[p], ROWS);
-    }
-    UNROLL for (int p = 0; p < PANELS; ++p)
-        UNROLL for (int m = 0; m < ROWS; ++m) {
-            Vec done[VECS];  // a copy: sums whose address is taken would be stored in every step
-            UNROLL for (int v = 0; v < VECS; ++v) done[v] = sum[p][m][v];
-            finish(call, row + m, (panel + p) * PANEL, done);
-        }
-}
-
 // Few rows leave registers free: several panels at once hide the latency of the accumulators. One row waits for memory
 // alone, which gives most when weights are read from end to end.
-constexpr int panels_at_once(int rows) { return (WIDTH == 16 && rows > 1 && rows <= 3) || (WIDTH == 8 && rows == 1) ? 2 : 1; }
-
-template <class T, int ROWS>
-static void linear_rows_of_panels(const LinearCall<T>& call, int64_t row, int64_t first, int64_t last) {
-    constexpr int PANELS = panels_at_once(ROWS);
-    int64_t panel = first;
-    for (; panel + PANELS <= last; panel += PANELS) linear_tile<T, ROWS, PANELS>(call, row, panel);
-    for (; panel < last; ++panel) linear_tile<T, ROWS, 1>(call, row, panel);
-}
-
-// The last 1 .. ROWS rows.
-template <class T, int ROWS>
-static void linear_last_rows(const LinearCall<T>& call, int64_t row, int64_t first, int64_t last) {
-    if constexpr (ROWS > 0) {
-        if (call.rows - row == ROWS) return linear_rows_of_panels<T, ROWS>(call, row, first, last);
-        linear_last_rows<T, ROWS - 1>(call, row, first, last);
-    }
+constexpr int panels_for_rows(int rows) {
+    return (WIDTH == 16 && rows > 1 && rows <= 3) || (WIDTH == 8 && rows == 1) ? 2 : 1;
 }
 
 template <class T>
-static void linear_panels(const LinearCall<T>& call, int64_t first, int64_t last) {
-    if (call.rows <= MAX_ROWS) return linear_last_rows<T, MAX_ROWS>(call, 0, first, last);
-    for (int64_t panel = first; panel < last; ++panel) {  // a panel stays in the cache for all rows
-        int64_t row = 0;
-        for (; row + MAX_ROWS <= call.rows; row += MAX_ROWS) linear_tile<T, MAX_ROWS, 1>(call, row, panel);
-        linear_last_rows<T, MAX_ROWS - 1>(call, row, panel, panel + 1);
+struct LinearKernel {
+    using Call = LinearCall<T>;
+    static constexpr int ROWS = MAX_ROWS;
+    static constexpr int panels_at_once(int rows) { return panels_for_rows(rows); }
+
+    // ROWS rows of inputs against PANELS panels.
+    template <int ROWS, int PANELS>
+    static void tile(const LinearCall<T>& call, int64_t row, int64_t panel) {
+        const int64_t panel_size = call.steps * PANEL;
+        const auto* weight = call.packed + panel * panel_size;
+        const typename Product<T>::X* x[ROWS];
+        UNROLL for (int m = 0; m < ROWS; ++m) x[m] = call.x + (row + m) * call.x_stride;
+        Vec sum[PANELS][ROWS][VECS];
+        UNROLL for (int p = 0; p < PANELS; ++p)
+            UNROLL for (int m = 0; m < ROWS; ++m)
+                UNROLL for (int v = 0; v < VECS; ++v) sum[p][m][v] = splat(0.0f);
+        for (int64_t step = 0; step < call.steps; ++step) {
+            UNROLL for (int p = 0; p < PANELS; ++p)
+                Product<T>::add_step(weight + p * panel_size + step * PANEL, x, step, sum[p], ROWS);
+        }
+        UNROLL for (int p = 0; p < PANELS; ++p)
+            UNROLL for (int m = 0; m < ROWS; ++m) {
+                Vec done[VECS];  // a copy: sums whose address is taken would be stored in every step
+                UNROLL for (int v = 0; v < VECS; ++v) done[v] = sum[p][m][v];
+                finish(call, row + m, (panel + p) * PANEL, done);
+            }
     }
-}
+};
 
 // Rows of inputs that lie a power of two apart fall on the same lines of the first cache and drive each other out.
 constexpr int64_t COLLISION_BYTES = 2048;
@@ -255,7 +238,7 @@ static void linear_part(const LinearCall<T>& call, [[maybe_unused]] int64_t part
 #if QUIRE_LEVEL >= 4
     if constexpr (Product<T>::K == 2) return sweep_linear(call, part, first, last);
 #endif
-    linear_panels(call, first, last);
+    all_rows<LinearKernel<T>>(call, first, last);
 }
 
 // All rows against a range of panels.

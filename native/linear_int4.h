@@ -28,7 +28,7 @@ INLINE Quads low_nibbles(Quads quads) { return _mm512_and_si512(quads, _mm512_se
 INLINE Quads high_nibbles(Quads quads) { return low_nibbles(_mm512_srli_epi16(quads, 4)); }
 INLINE Sums add_dot(Sums sums, Quads u, int32_t x) {
 #if QUIRE_LEVEL >= 3
-    return _mm512_dpbusd_epi32(sums, u, whole(x));
+    return dot_bytes(sums, u, whole(x));
 #else
     __m512i pairs = _mm512_maddubs_epi16(u, whole(x));  // up to 2 · 15 · 127
     return _mm512_add_epi32(sums, _mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
@@ -102,80 +102,58 @@ NOINLINE void finish_int4(const Int4Call& call, int64_t row, int64_t output, con
 
 constexpr int64_t INT4_AHEAD = 4096;  // bytes of weights asked for before they are needed
 
-// ROWS rows of inputs against PANELS panels, by dot products.
-template <int ROWS, int PANELS>
-static void int4_tile(const Int4Call& call, int64_t row, int64_t panel) {
-    const int64_t size = call.weight->group_size, lines = size / 8;
-    const uint8_t* weight = call.weight->packed + panel * call.panel_bytes;
-    const int8_t* x = call.x + row * call.x_stride;
-    Vec total[PANELS][ROWS][VECS];
-    UNROLL for (int p = 0; p < PANELS; ++p)
-        UNROLL for (int m = 0; m < ROWS; ++m)
-            UNROLL for (int v = 0; v < VECS; ++v) total[p][m][v] = splat(0.0f);
-    for (int64_t group = 0; group < call.groups; ++group) {
-        Sums sums[PANELS][ROWS][VECS];
-        UNROLL for (int m = 0; m < ROWS; ++m) {
-            const Sums start = whole(call.starts[(row + m) * call.groups + group]);
-            UNROLL for (int p = 0; p < PANELS; ++p)
-                UNROLL for (int v = 0; v < VECS; ++v) sums[p][m][v] = start;
-        }
-        for (int64_t line = 0; line < lines; ++line, weight += INT4_LINE, x += 4)
+struct Int4Kernel {
+    using Call = Int4Call;
+    static constexpr int ROWS = WIDTH == 16 ? 6 : 2;  // whole and scaled sums share the registers
+    static constexpr int panels_at_once(int rows) { return WIDTH == 16 ? panels_for_rows(rows) : 1; }
+
+    // ROWS rows of inputs against PANELS panels, by dot products.
+    template <int ROWS, int PANELS>
+    static void tile(const Int4Call& call, int64_t row, int64_t panel) {
+        const int64_t size = call.weight->group_size, lines = size / 8;
+        const uint8_t* weight = call.weight->packed + panel * call.panel_bytes;
+        const int8_t* x = call.x + row * call.x_stride;
+        Vec total[PANELS][ROWS][VECS];
+        UNROLL for (int p = 0; p < PANELS; ++p)
+            UNROLL for (int m = 0; m < ROWS; ++m)
+                UNROLL for (int v = 0; v < VECS; ++v) total[p][m][v] = splat(0.0f);
+        for (int64_t group = 0; group < call.groups; ++group) {
+            Sums sums[PANELS][ROWS][VECS];
+            UNROLL for (int m = 0; m < ROWS; ++m) {
+                const Sums start = whole(call.starts[(row + m) * call.groups + group]);
+                UNROLL for (int p = 0; p < PANELS; ++p)
+                    UNROLL for (int v = 0; v < VECS; ++v) sums[p][m][v] = start;
+            }
+            for (int64_t line = 0; line < lines; ++line, weight += INT4_LINE, x += 4)
+                UNROLL for (int p = 0; p < PANELS; ++p)
+                    UNROLL for (int v = 0; v < VECS; ++v) {
+                        const uint8_t* from = weight + p * call.panel_bytes + v * WIDTH * 4;
+                        if (ROWS <= 3 && v * WIDTH % 16 == 0) __builtin_prefetch(from + INT4_AHEAD);
+                        const Quads quads = load_quads(from);
+                        const Quads low = low_nibbles(quads), high = high_nibbles(quads);
+                        UNROLL for (int m = 0; m < ROWS; ++m) {
+                            int32_t first, second;
+                            memcpy(&first, x + m * call.x_stride, 4);
+                            memcpy(&second, x + m * call.x_stride + size / 2, 4);
+                            sums[p][m][v] = add_dot(add_dot(sums[p][m][v], low, first), high, second);
+                        }
+                    }
+            x += size / 2;
             UNROLL for (int p = 0; p < PANELS; ++p)
                 UNROLL for (int v = 0; v < VECS; ++v) {
-                    const uint8_t* from = weight + p * call.panel_bytes + v * WIDTH * 4;
-                    if (ROWS <= 3 && v * WIDTH % 16 == 0) __builtin_prefetch(from + INT4_AHEAD);
-                    const Quads quads = load_quads(from);
-                    const Quads low = low_nibbles(quads), high = high_nibbles(quads);
-                    UNROLL for (int m = 0; m < ROWS; ++m) {
-                        int32_t first, second;
-                        memcpy(&first, x + m * call.x_stride, 4);
-                        memcpy(&second, x + m * call.x_stride + size / 2, 4);
-                        sums[p][m][v] = add_dot(add_dot(sums[p][m][v], low, first), high, second);
-                    }
+                    const Vec scale = load(int4_scales(*call.weight, panel + p) + group * PANEL + v * WIDTH);
+                    UNROLL for (int m = 0; m < ROWS; ++m)
+                        total[p][m][v] = add(total[p][m][v], mul(to_float(sums[p][m][v]), scale));
                 }
-        x += size / 2;
+        }
         UNROLL for (int p = 0; p < PANELS; ++p)
-            UNROLL for (int v = 0; v < VECS; ++v) {
-                const Vec scale = load(int4_scales(*call.weight, panel + p) + group * PANEL + v * WIDTH);
-                UNROLL for (int m = 0; m < ROWS; ++m)
-                    total[p][m][v] = add(total[p][m][v], mul(to_float(sums[p][m][v]), scale));
+            UNROLL for (int m = 0; m < ROWS; ++m) {
+                float done[PANEL];
+                UNROLL for (int v = 0; v < VECS; ++v) store(done + v * WIDTH, total[p][m][v]);
+                finish_int4(call, row + m, (panel + p) * PANEL, done);
             }
     }
-    UNROLL for (int p = 0; p < PANELS; ++p)
-        UNROLL for (int m = 0; m < ROWS; ++m) {
-            float done[PANEL];
-            UNROLL for (int v = 0; v < VECS; ++v) store(done + v * WIDTH, total[p][m][v]);
-            finish_int4(call, row + m, (panel + p) * PANEL, done);
-        }
-}
-
-constexpr int INT4_ROWS = WIDTH == 16 ? 6 : 2;  // whole and scaled sums share the registers
-constexpr int int4_panels_at_once(int rows) { return WIDTH == 16 && rows > 1 && rows <= 3 ? 2 : 1; }
-
-template <int ROWS>
-static void int4_rows_of_panels(const Int4Call& call, int64_t row, int64_t first, int64_t last) {
-    constexpr int PANELS = int4_panels_at_once(ROWS);
-    int64_t panel = first;
-    for (; panel + PANELS <= last; panel += PANELS) int4_tile<ROWS, PANELS>(call, row, panel);
-    for (; panel < last; ++panel) int4_tile<ROWS, 1>(call, row, panel);
-}
-
-template <int ROWS>
-static void int4_last_rows(const Int4Call& call, int64_t row, int64_t first, int64_t last) {
-    if constexpr (ROWS > 0) {
-        if (call.rows - row == ROWS) return int4_rows_of_panels<ROWS>(call, row, first, last);
-        int4_last_rows<ROWS - 1>(call, row, first, last);
-    }
-}
-
-static void int4_panels(const Int4Call& call, int64_t first, int64_t last) {
-    if (call.rows <= INT4_ROWS) return int4_last_rows<INT4_ROWS>(call, 0, first, last);
-    for (int64_t panel = first; panel < last; ++panel) {
-        int64_t row = 0;
-        for (; row + INT4_ROWS <= call.rows; row += INT4_ROWS) int4_tile<INT4_ROWS, 1>(call, row, panel);
-        int4_last_rows<INT4_ROWS - 1>(call, row, panel, panel + 1);
-    }
-}
+};
 
 #if QUIRE_LEVEL >= 4
 constexpr int64_t INT4_TILE_ROWS = 4;  // from here on tiles are faster than dot products
@@ -314,7 +292,7 @@ static void linear_int4_rounded(const QuireLinearInt4Call& asked) {
 #if QUIRE_LEVEL >= 4
         if (call.rows >= INT4_TILE_ROWS) return int4_tiles(call, first, last);
 #endif
-        int4_panels(call, first, last);
+        all_rows<Int4Kernel>(call, first, last);
     });
     __builtin_free(q);
 }

@@ -17,6 +17,18 @@ INLINE void keep(T& value) {
     asm volatile("" : : "r"(&value) : "memory");
 }
 
+// The compiler may no longer know what the value is.
+template <class T>
+INLINE void forget(T& value) {
+#if QUIRE_LEVEL >= 2
+    asm volatile("" : "+v"(value));
+#elif defined(__x86_64__)
+    asm volatile("" : "+x"(value));
+#else
+    asm volatile("" : "+r"(value));
+#endif
+}
+
 // Each thread's part of the memory in `streams` places at once: one suits some prefetchers, several suit others.
 template <int streams>
 static void probe_read(const char* memory, int64_t bytes) {
@@ -45,11 +57,16 @@ static void probe_registers(int64_t rounds, Acc start, const F& once) {
     share(threads() * 8, SMALL_COST, [&](int64_t first, int64_t last) {
         for (int64_t chunk = first; chunk < last; ++chunk) {
             Acc acc[16];
-            UNROLL for (int i = 0; i < 16; ++i) acc[i] = start;
+            UNROLL for (int i = 0; i < 16; ++i) {
+                acc[i] = start;
+                forget(acc[i]);  // equal ones would be computed once
+            }
             for (int64_t round = 0; round < rounds; ++round) {
                 UNROLL for (int i = 0; i < 16; ++i) once(acc[i]);
             }
-            keep(acc);
+            Acc all[16];  // a copy: accumulators whose address is taken would be stored in every round
+            UNROLL for (int i = 0; i < 16; ++i) all[i] = acc[i];
+            keep(all);
         }
     });
 }

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from quire.api.bench import bench
+from quire.api.bench.step import Reading
 from quire.api.cli import main
 from quire.base.errors import ConfigError
 from quire.model.checkpoint import read_card, verify_checkpoint
@@ -45,6 +46,15 @@ def test_a_steps_host_share_lies_within_the_step(tmp_path):
         0 <= inside < whole for inside, whole in zip(result["native_s"], result["steps_s"], strict=True)
     )
     assert 0 < result["host_share"] <= 1
+    assert len(result["read_rates"]) == any(result["native_s"])  # one try before every five steps
+
+
+def test_reading_is_compared_with_its_median():
+    reading = Reading()
+    reading.rates = [10e9, 40e9, 50e9]
+    assert "20.0 GB/s, 50 % of reading alone in between (40.0 GB/s, at best 50.0)" in reading.compare(
+        10**9, 0.05
+    )
 
 
 def test_a_request_that_does_not_fit_is_refused_by_name():

@@ -6,6 +6,7 @@ The tokenizer is the built-in model's; its ids fit, since every shape's vocabula
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -120,6 +121,18 @@ def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     for index in range(config["num_hidden_layers"]):
         shapes |= {f"model.layers.{index}.{name}.weight": shape for name, shape in layer.items()}
     return shapes
+
+
+def step_bytes(name: str, dtype_bytes: int, quantization: str) -> int:
+    """Bytes of weights that a decode step of the shape reads: every projection once, the head among them. Scales of
+    groups count, those of rows do not. `quantization` is EngineConfig's."""
+    sizes = [math.prod(shape) for shape in tensor_shapes(SHAPES[name]).values() if len(shape) == 2]
+    if quantization == "int8":
+        return sum(sizes)
+    if quantization.startswith("int4-"):
+        group_size = int(quantization.split("-")[1])
+        return sum(size // 2 + size // group_size * 2 for size in sizes)
+    return sum(sizes) * dtype_bytes
 
 
 def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:

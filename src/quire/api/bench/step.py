@@ -1,16 +1,25 @@
-"""`quire bench step`: decode steps of one batch, and the part of each that is spent outside native kernels."""
+"""`quire bench step`: decode steps of one batch, the part of each that is spent outside native kernels, and how fast
+weights are read, against reading alone in between."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from statistics import median
+from typing import TYPE_CHECKING
 
 from quire.api.bench.engine import Engine, add_shape_option, prompts, settings_of
 from quire.api.bench.options import Options, whole, write_file, write_result
 from quire.api.bench.pictures import percentile_picture
+from quire.api.bench.shapes import step_bytes
+
+if TYPE_CHECKING:
+    from quire.base.config import EngineConfig
 
 WARM_STEPS = 8
+STEPS_BETWEEN = 5  # two probes of reading
+READ_BYTES = 256 << 20
 
 
 def step(words: Sequence[str]) -> int:
@@ -23,7 +32,10 @@ def step(words: Sequence[str]) -> int:
     asked, given = options.parse_with_engine(words)
     with settings_of(asked, given) as settings:
         engine = Engine(settings)
-        steps_s, native_s = decode_steps(engine, asked.batch_size, asked.context, asked.num_steps)
+        reading = Reading()
+        steps_s, native_s = decode_steps(
+            engine, asked.batch_size, asked.context, asked.num_steps, reading.probe
+        )
     if not any(native_s):
         print("No native kernel ran: there is no library, or --native-isa off; the whole step is host work.")
     host_s = [whole_s - inside_s for whole_s, inside_s in zip(steps_s, native_s, strict=True)]
@@ -34,6 +46,8 @@ def step(words: Sequence[str]) -> int:
         f"native {1000 * median(native_s):.3f} ms, host {1000 * median(host_s):.3f} ms\n"
         f"Host share: {100 * share:.1f} % ({asked.batch_size * len(steps_s) / sum(steps_s):.1f} tokens/s)"
     )
+    if asked.shape and any(native_s):
+        print(reading.compare(_weight_bytes(asked.shape, engine.config), median(steps_s)))
     result = {
         "model_id": engine.config.card.name,
         "batch_size": asked.batch_size,
@@ -41,6 +55,7 @@ def step(words: Sequence[str]) -> int:
         "host_share": share,
         "steps_s": steps_s,
         "native_s": native_s,
+        "read_rates": reading.rates,
     }
     write_result(asked.output_json, result)
     if asked.plot:
@@ -48,15 +63,44 @@ def step(words: Sequence[str]) -> int:
     return 0
 
 
+class Reading:
+    """How fast this machine reads memory meanwhile: `rates` in bytes per second, one for each probe."""
+
+    def __init__(self) -> None:
+        from quire.model.kernels import ReadMemory
+
+        self.rates: list[float] = []
+        self._memory = ReadMemory(READ_BYTES)
+
+    def probe(self) -> None:
+        from quire.model.kernels import NativeLibraryMissing, probe_rate
+
+        with contextlib.suppress(NativeLibraryMissing):
+            self.rates.append(max(probe_rate(name, self._memory) for name in ("read", "read, 4 streams")))
+
+    def compare(self, num_bytes: int, seconds: float) -> str:
+        """What reading `num_bytes` in a step of `seconds` is of this."""
+        rate, usual = num_bytes / seconds, median(self.rates)
+        return (
+            f"Weights: {num_bytes / 1e9:.3f} GB in a step, {rate / 1e9:.1f} GB/s, {100 * rate / usual:.0f} % of "
+            f"reading alone in between ({usual / 1e9:.1f} GB/s, at best {max(self.rates) / 1e9:.1f})"
+        )
+
+
+def _weight_bytes(shape: str, config: EngineConfig) -> int:
+    return step_bytes(shape, {"float32": 4}.get(config.dtype, 2), config.quantization)
+
+
 def decode_steps(
-    engine: Engine, batch_size: int, context: int, num_steps: int
+    engine: Engine, batch_size: int, context: int, num_steps: int, between: Callable[[], None]
 ) -> tuple[list[float], list[float]]:
-    """Seconds of each decode step, whole and inside native kernels, once every prompt is computed."""
+    """Seconds of each decode step, whole and inside native kernels, once every prompt is computed. Every few of
+    them `between` is called."""
     from quire.model.kernels import native_seconds
 
     engine.forget_prefixes()
     # every sequence samples in a step only once all prompts are done; until then some tokens come early
-    room = num_steps + WARM_STEPS + batch_size * context
+    room = 2 * num_steps + WARM_STEPS + batch_size * context
     room = min(room, engine.config.max_model_len - context)
     for prompt in prompts(batch_size, context, engine.config.card.vocab_size, 0):
         engine.submit(prompt, room)
@@ -65,7 +109,10 @@ def decode_steps(
     for _ in range(WARM_STEPS):
         engine.step()
     steps_s, native_s = [], []
-    for _ in range(num_steps):
+    for number in range(num_steps):
+        if number % STEPS_BETWEEN == 0:
+            between()
+            engine.step()  # what was read in between has driven out what a step finds in caches
         before_s, started_s = native_seconds(), time.perf_counter()
         tokens = engine.step()
         steps_s.append(time.perf_counter() - started_s)

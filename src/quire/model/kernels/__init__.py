@@ -1,7 +1,7 @@
 """Providers of ops: one package per backend, one file per op. The first backend that can run an op here gives it."""
 
 from quire.model.kernels.cpu.native import VERSION as LAYOUT_VERSION
-from quire.model.kernels.cpu.native import configure, native_seconds
+from quire.model.kernels.cpu.native import NativeLibraryMissing, configure, native_seconds
 from quire.model.kernels.cpu.probe import PROBES, ReadMemory, probe_rate
 from quire.model.kernels.prepared import Prepared
 from quire.model.kernels.recorded import Tape, Unrecordable
@@ -14,6 +14,7 @@ __all__ = [
     "BACKENDS",
     "LAYOUT_VERSION",
     "PROBES",
+    "NativeLibraryMissing",
     "Prepared",
     "ReadMemory",
     "Tape",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import Self
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor
@@ -12,8 +12,20 @@ from torch import Tensor
 class Prepared(ABC):
     """Takes the place of a weight tensor, of which no other copy is kept. `shape` and `dtype` are the tensor's."""
 
+    kinds: ClassVar[
+        dict[str, type[Prepared]]
+    ] = {}  # all that can be restored, by the name that files give them
+
     shape: torch.Size
     dtype: torch.dtype
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        cls.kinds[cls.kind()] = cls
+
+    @classmethod
+    def kind(cls) -> str:
+        return f"{cls.__module__}.{cls.__qualname__}"
 
     @abstractmethod
     def rows(self, index_T: Tensor) -> Tensor:

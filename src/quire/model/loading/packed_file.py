@@ -73,7 +73,7 @@ class PackedFileWriter:
 
     def add(self, name: str, weight: Tensor | Prepared) -> None:
         if isinstance(weight, Prepared):
-            kind, tensors = _kind(type(weight)), weight.tensors()
+            kind, tensors = weight.kind(), weight.tensors()
         else:
             kind, tensors = "", {"value": weight.detach()}
         parts = {label: self._write(tensor) for label, tensor in tensors.items()}
@@ -100,17 +100,16 @@ def read_packed_file(path: Path, report: Callable[[int, int], None]) -> dict[str
     with path.open("rb") as stream:
         directory = _read_directory(stream)
         memory = _map(stream, directory.end, report)
-    kinds = {_kind(kind): kind for kind in Prepared.__subclasses__()}
-    return {name: _weight(entry, memory, kinds) for name, entry in directory.entries.items()}
+    return {name: _weight(entry, memory) for name, entry in directory.entries.items()}
 
 
-def _weight(entry: Entry, memory: Tensor, kinds: dict[str, type[Prepared]]) -> Tensor | Prepared:
+def _weight(entry: Entry, memory: Tensor) -> Tensor | Prepared:
     tensors = {label: _tensor(part, memory) for label, part in entry.parts.items()}
     if not entry.kind:
         return tensors["value"]
-    if entry.kind not in kinds:
+    if entry.kind not in Prepared.kinds:
         raise Unusable(f"it holds {entry.kind}, which this version does not know")
-    return kinds[entry.kind].restore(torch.Size(entry.shape), getattr(torch, entry.dtype), tensors)
+    return Prepared.kinds[entry.kind].restore(torch.Size(entry.shape), getattr(torch, entry.dtype), tensors)
 
 
 def _tensor(part: Part, memory: Tensor) -> Tensor:
@@ -151,10 +150,6 @@ def _map(stream: BinaryIO, size_bytes: int, report: Callable[[int, int], None]) 
             area.madvise(MADV_POPULATE_READ, begin, length)
         report(begin + length, size_bytes)
     return torch.frombuffer(area, dtype=torch.uint8)
-
-
-def _kind(prepared: type[Prepared]) -> str:
-    return f"{prepared.__module__}.{prepared.__qualname__}"
 
 
 def _name(dtype: torch.dtype) -> str:

@@ -23,7 +23,7 @@ def keep_freed_memory() -> bool:
 
 
 def return_freed_memory() -> bool:
-    """Hand what is free in the heap back to the kernel after all, once; returns whether the C library did."""
+    """Hand what is free at this moment back to the kernel; returns whether there was any."""
     try:
         return bool(ctypes.CDLL(None).malloc_trim(0))
     except (OSError, AttributeError):

@@ -55,6 +55,7 @@ class Worker:
         self._caches = allocate_caches(model.cache_shapes, config.cache, TORCH_DTYPES[config.dtype])
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)
         self.runner = ModelRunner(config, model, self._caches, self._grammars, processors)
+        return_freed_memory()
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 
     @property

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.packed import Packed, RowsCall, padded_outputs, panel_steps
 from quire.model.kernels.prepared import Prepared
 
-PANEL_OUTPUTS = 32
-TILE_STEPS = 16
 K_GROUP = {torch.float32: 1, torch.bfloat16: 2, torch.float16: 1}  # inputs that lie side by side
 supported = native.refusal
 variant = native.chosen
@@ -29,11 +27,6 @@ class _Linear(ctypes.Structure):
     ]
 
 
-def panel_steps(inputs: int, group: int) -> int:
-    """Steps of `group` inputs in a panel, up to whole tiles where several inputs lie side by side."""
-    return inputs if group == 1 else -(-inputs // (group * TILE_STEPS)) * TILE_STEPS
-
-
 class _LinearCall(native.Call):
     op = "linear"
     _fields_ = [
@@ -43,52 +36,23 @@ class _LinearCall(native.Call):
     ]
 
 
-class RowsCall(native.Call):
-    """QuireRowsCall of native/api.h: rows of a packed table."""
-
-    op = "linear_rows"
-    _fields_ = [
-        *((name, ctypes.c_void_p) for name in ("weight", "indices", "out")),
-        ("dtype", ctypes.c_int32),
-    ]
-
-
-class PackedWeight(Prepared):
+class PackedWeight(Packed):
     """A weight (N, K) in the panels of native/linear.h. The layout is the same for every instruction set."""
 
-    def __init__(self, weight_NK: Tensor) -> None:
-        weight_NK = weight_NK.detach()
-        if weight_NK.stride(1) != 1:
-            weight_NK = weight_NK.contiguous()
-        outputs, inputs = weight_NK.shape
-        group = K_GROUP[weight_NK.dtype]
-        steps, panels = panel_steps(inputs, group), -(-outputs // PANEL_OUTPUTS)
-        packed = torch.empty(panels * steps * PANEL_OUTPUTS * group, dtype=weight_NK.dtype)
-        self._hold(weight_NK.shape, weight_NK.dtype, packed)
+    rows_call = RowsCall
+
+    @staticmethod
+    def size_bytes(shape: torch.Size, dtype: torch.dtype, *form: int) -> int:
+        group = K_GROUP[dtype]
+        return padded_outputs(shape[0]) * panel_steps(shape[1], group) * group * dtype.itemsize
+
+    def describe(self, start: int) -> ctypes.Structure:
+        return _Linear(start, *self.shape, native.DTYPES[self.dtype])
+
+    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
         native.library().quire_linear_pack(
-            self.address, weight_NK.data_ptr(), weight_NK.stride(0), self._packed.nbytes
+            self.address, weight_NK.data_ptr(), weight_NK.stride(0), size_bytes
         )
-
-    def _hold(self, shape: torch.Size, dtype: torch.dtype, packed: Tensor) -> None:
-        self.shape, self.dtype, self._packed = shape, dtype, packed
-        self._struct = _Linear(packed.data_ptr(), *shape, native.DTYPES[dtype])
-        self.address = ctypes.addressof(self._struct)
-
-    def tensors(self) -> dict[str, Tensor]:
-        return {"packed": self._packed}
-
-    @classmethod
-    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
-        weight = cls.__new__(cls)
-        weight._hold(shape, dtype, tensors["packed"])
-        return weight
-
-    def rows(self, index_T: Tensor) -> Tensor:
-        index_T = native.check_index(index_T, self.shape[0])
-        out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
-        dtype = native.DTYPES[self.dtype]
-        native.call(RowsCall(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
-        return out
 
 
 def check_call(x_MK: Tensor, weight: Prepared, bias_N: Tensor | None) -> tuple[Tensor, int | None]:

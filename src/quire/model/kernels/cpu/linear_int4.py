@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.linear import PANEL_OUTPUTS, RowsCall, check_call, new_result
+from quire.model.kernels.cpu.linear import check_call, new_result
+from quire.model.kernels.cpu.packed import Packed, RowsCall, padded_outputs
 from quire.model.kernels.prepared import Prepared
 
 SCALE_BYTES = 2
@@ -44,56 +44,35 @@ class _RowsInt4Call(RowsCall):
     op = "linear_int4_rows"
 
 
-class PackedInt4Weight(Prepared):
+class PackedInt4Weight(Packed):
     """A weight (N, K) rounded to 4 bits, in the panels of native/linear_int4_pack.h."""
 
+    rows_call = _RowsInt4Call
+
     def __init__(self, weight_NK: Tensor, group_size: int = 64, rounds_inputs: bool = True) -> None:
-        weight_NK = weight_NK.detach()
-        if weight_NK.stride(1) != 1:
-            weight_NK = weight_NK.contiguous()
-        num_groups, panels_bytes = _sizes(weight_NK.shape, group_size)
-        packed = torch.empty(panels_bytes + num_groups * SCALE_BYTES, dtype=torch.uint8)
-        self._hold(weight_NK.shape, weight_NK.dtype, packed, group_size, rounds_inputs)
-        native.library().quire_linear_int4_pack(
-            self.address,
-            native.DTYPES[self.dtype],
-            weight_NK.data_ptr(),
-            weight_NK.stride(0),
-            self._packed.nbytes,
-        )
+        super().__init__(weight_NK, group_size, rounds_inputs)
 
-    def _hold(
-        self, shape: torch.Size, dtype: torch.dtype, packed: Tensor, group_size: int, rounds_inputs: bool
-    ) -> None:
-        self.shape, self.dtype, self._packed = shape, dtype, packed
-        self._group_size, self.rounds_inputs = group_size, rounds_inputs
-        start = packed.data_ptr()
-        self._struct = _LinearInt4(start, start + _sizes(shape, group_size)[1], *shape, group_size)
-        self.address = ctypes.addressof(self._struct)
+    @property
+    def rounds_inputs(self) -> bool:
+        return bool(self.form[1])
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {"packed": self._packed, "form": torch.tensor([self._group_size, self.rounds_inputs])}
+    @staticmethod
+    def size_bytes(shape: torch.Size, dtype: torch.dtype, *form: int) -> int:
+        return _num_groups(shape, form[0]) * (form[0] // 2 + SCALE_BYTES)
 
-    @classmethod
-    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
-        weight = cls.__new__(cls)
-        group_size, rounds_inputs = tensors["form"].tolist()
-        weight._hold(shape, dtype, tensors["packed"], group_size, bool(rounds_inputs))
-        return weight
+    def describe(self, start: int) -> ctypes.Structure:
+        group_size = self.form[0]
+        scales = start + _num_groups(self.shape, group_size) * group_size // 2
+        return _LinearInt4(start, scales, *self.shape, group_size)
 
-    def rows(self, index_T: Tensor) -> Tensor:
-        index_T = native.check_index(index_T, self.shape[0])
-        out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
-        dtype = native.DTYPES[self.dtype]
-        native.call(_RowsInt4Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
-        return out
+    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
+        where = weight_NK.data_ptr(), weight_NK.stride(0)
+        native.library().quire_linear_int4_pack(self.address, native.DTYPES[self.dtype], *where, size_bytes)
 
 
-def _sizes(shape: torch.Size, group_size: int) -> tuple[int, int]:
-    """(groups with those that fill the last panel, bytes of the panels)."""
-    outputs, inputs = shape
-    num_groups = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS * -(-inputs // group_size)
-    return num_groups, num_groups * group_size // 2
+def _num_groups(shape: torch.Size, group_size: int) -> int:
+    """With those that fill the last panel."""
+    return padded_outputs(shape[0]) * -(-shape[1] // group_size)
 
 
 prepare = PackedInt4Weight

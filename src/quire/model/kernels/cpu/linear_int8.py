@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import ctypes
-from typing import Self
 
 import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.linear import (
-    PANEL_OUTPUTS,
-    RowsCall,
-    check_call,
-    new_result,
-    panel_steps,
-)
+from quire.model.kernels.cpu.linear import check_call, new_result
+from quire.model.kernels.cpu.packed import Packed, RowsCall, padded_outputs, panel_steps
 from quire.model.kernels.prepared import Prepared
 
 K_GROUP = 4  # inputs that lie side by side
@@ -50,53 +44,26 @@ class _RowsInt8Call(RowsCall):
     op = "linear_int8_rows"
 
 
-class PackedInt8Weight(Prepared):
+class PackedInt8Weight(Packed):
     """A weight (N, K) rounded to 8 bits, in the panels of native/linear_int8.h."""
 
-    def __init__(self, weight_NK: Tensor) -> None:
-        weight_NK = weight_NK.detach()
-        if weight_NK.stride(1) != 1:
-            weight_NK = weight_NK.contiguous()
-        padded_outputs, panels_bytes = _sizes(weight_NK.shape)
-        packed = torch.empty(panels_bytes + padded_outputs * SUFFIX_BYTES, dtype=torch.uint8)
-        self._hold(weight_NK.shape, weight_NK.dtype, packed)
-        native.library().quire_linear_int8_pack(
-            self.address,
-            native.DTYPES[self.dtype],
-            weight_NK.data_ptr(),
-            weight_NK.stride(0),
-            self._packed.nbytes,
-        )
+    rows_call = _RowsInt8Call
 
-    def _hold(self, shape: torch.Size, dtype: torch.dtype, packed: Tensor) -> None:
-        self.shape, self.dtype, self._packed = shape, dtype, packed
-        padded_outputs, panels_bytes = _sizes(shape)
-        scales = packed.data_ptr() + panels_bytes
-        self._struct = _LinearInt8(packed.data_ptr(), scales, scales + 4 * padded_outputs, *shape)
-        self.address = ctypes.addressof(self._struct)
+    @staticmethod
+    def size_bytes(shape: torch.Size, dtype: torch.dtype, *form: int) -> int:
+        return _panels_bytes(shape) + padded_outputs(shape[0]) * SUFFIX_BYTES
 
-    def tensors(self) -> dict[str, Tensor]:
-        return {"packed": self._packed}
+    def describe(self, start: int) -> ctypes.Structure:
+        scales = start + _panels_bytes(self.shape)
+        return _LinearInt8(start, scales, scales + 4 * padded_outputs(self.shape[0]), *self.shape)
 
-    @classmethod
-    def restore(cls, shape: torch.Size, dtype: torch.dtype, tensors: dict[str, Tensor]) -> Self:
-        weight = cls.__new__(cls)
-        weight._hold(shape, dtype, tensors["packed"])
-        return weight
-
-    def rows(self, index_T: Tensor) -> Tensor:
-        index_T = native.check_index(index_T, self.shape[0])
-        out = torch.empty((len(index_T), self.shape[1]), dtype=self.dtype)
-        dtype = native.DTYPES[self.dtype]
-        native.call(_RowsInt8Call(len(index_T), self.address, index_T.data_ptr(), out.data_ptr(), dtype))
-        return out
+    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
+        where = weight_NK.data_ptr(), weight_NK.stride(0)
+        native.library().quire_linear_int8_pack(self.address, native.DTYPES[self.dtype], *where, size_bytes)
 
 
-def _sizes(shape: torch.Size) -> tuple[int, int]:
-    """(outputs with those that fill the last panel, bytes of the panels)."""
-    outputs, inputs = shape
-    padded_outputs = -(-outputs // PANEL_OUTPUTS) * PANEL_OUTPUTS
-    return padded_outputs, padded_outputs * panel_steps(inputs, K_GROUP) * K_GROUP
+def _panels_bytes(shape: torch.Size) -> int:
+    return padded_outputs(shape[0]) * panel_steps(shape[1], K_GROUP) * K_GROUP
 
 
 def prepare(weight_NK: Tensor) -> Prepared:

@@ -1,0 +1,22 @@
+"""Prepared: every form a weight can take is known by its name, however deep it stands below Prepared."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from quire.model.kernels import Prepared
+from quire.model.kernels.cpu.linear import PackedWeight
+from quire.model.kernels.cpu.linear_int4 import PackedInt4Weight
+from quire.model.kernels.cpu.linear_int8 import PackedInt8Weight
+from quire.model.ops.linear_int4 import Int4Weight
+from quire.model.ops.linear_int8 import Int8Weight
+
+
+@pytest.mark.parametrize("kind", [PackedWeight, PackedInt8Weight, PackedInt4Weight, Int8Weight, Int4Weight])
+def test_a_weight_comes_back_from_its_tensors_by_its_name(kind):
+    weight = kind(torch.randn(40, 96))
+    restored = Prepared.kinds[weight.kind()].restore(weight.shape, weight.dtype, weight.tensors())
+    index = torch.tensor([39, 0, 7])
+    assert type(restored) is kind
+    assert torch.equal(restored.rows(index), weight.rows(index))
