@@ -27,7 +27,9 @@ class InProcessClient:
         from quire.engine.core import EngineCore
         from quire.worker.executor import UniprocExecutor
 
-        self._core = EngineCore(config, UniprocExecutor(config, report), audit_steps=audit_steps)
+        executor = UniprocExecutor(config, report)
+        self.worker = executor.worker
+        self._core = EngineCore(config, executor, audit_steps=audit_steps)
 
     def submit(self, request: EngineRequest) -> None:
         self._core.submit(request)
