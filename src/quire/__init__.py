@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from quire.api.async_llm import AsyncLLM
+    from quire.api.async_llm import AsyncLLM as AsyncLLMEngine
     from quire.api.llm import LLM
     from quire.base.constraints import StructuredOutputsParams
     from quire.base.messages import PoolingParams, SamplingParams
@@ -13,6 +16,8 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "LLM",
+    "AsyncLLM",
+    "AsyncLLMEngine",
     "BeamSearchParams",
     "PoolingParams",
     "SamplingParams",
@@ -20,22 +25,19 @@ __all__ = [
     "__version__",
 ]
 
+_PLACES = {  # name → module, and its name there
+    "AsyncLLM": ("quire.api.async_llm", "AsyncLLM"),
+    "AsyncLLMEngine": ("quire.api.async_llm", "AsyncLLM"),
+    "BeamSearchParams": ("quire.text.session", "BeamSearchParams"),
+    "LLM": ("quire.api.llm", "LLM"),
+    "PoolingParams": ("quire.base.messages", "PoolingParams"),
+    "SamplingParams": ("quire.base.messages", "SamplingParams"),
+    "StructuredOutputsParams": ("quire.base.constraints", "StructuredOutputsParams"),
+}
+
 
 def __getattr__(name: str) -> Any:
-    if name == "LLM":
-        from quire.api.llm import LLM
-
-        return LLM
-    if name in ("SamplingParams", "PoolingParams"):
-        from quire.base import messages
-
-        return getattr(messages, name)
-    if name == "BeamSearchParams":
-        from quire.text.session import BeamSearchParams
-
-        return BeamSearchParams
-    if name == "StructuredOutputsParams":
-        from quire.base.constraints import StructuredOutputsParams
-
-        return StructuredOutputsParams
-    raise AttributeError(f"module 'quire' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'quire' has no attribute {name!r}")
+    module, there = _PLACES[name]
+    return getattr(import_module(module), there)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from quire import LLM, SamplingParams
-from quire.base.errors import CheckpointError, ConfigError, InvalidValue
+from quire.base.errors import CheckpointError, ConfigError, EngineAsleep, InvalidValue
 from tests.model.tiny import tiny_checkpoint
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
@@ -84,3 +84,73 @@ def test_unknown_settings_and_models_are_refused_by_name():
         LLM(max_num_seq=3)
     with pytest.raises(CheckpointError, match="/no/such/model"):
         LLM("/no/such/model")
+
+
+def test_asleep_it_refuses_and_awake_it_says_the_same(tmp_path):
+    folder = tiny_checkpoint("qwen3", tmp_path)
+    llm = LLM(str(folder), num_gpu_blocks_override=64, enable_sleep_mode=True)
+    before = llm.generate("a page", GREEDY, use_tqdm=False)[0].outputs[0].token_ids
+    for level, first in ((1, "kv_cache"), (2, "weights"), (0, None)):
+        llm.sleep(level)
+        assert llm.is_sleeping()
+        with pytest.raises(EngineAsleep, match="wake_up"):
+            llm.generate("a page", GREEDY, use_tqdm=False)
+        if first:
+            llm.wake_up([first])
+            assert llm.is_sleeping()
+        llm.wake_up()
+        assert not llm.is_sleeping()
+        assert llm.generate("a page", GREEDY, use_tqdm=False)[0].outputs[0].token_ids == before
+    for call, field in (
+        (lambda: llm.sleep(5), "level"),
+        (lambda: llm.wake_up(["dreams"]), "tags"),
+        (lambda: llm.collective_rpc("execute", 3.0), "timeout"),
+    ):
+        with pytest.raises(InvalidValue) as refused:
+            call()
+        assert refused.value.field == field
+
+
+def test_the_engine_is_administered_from_the_same_object(llm, tmp_path):
+    with pytest.raises(InvalidValue, match="--enable-sleep-mode"):
+        llm.sleep()
+    with pytest.raises(InvalidValue, match="--profiler-config"):
+        llm.start_profile()
+    prompt = {"prompt_token_ids": list(range(5, 45))}
+    cached = []
+    hits = metric(llm, "prefix_cache_hits").value
+    for reset in (
+        lambda: True,
+        lambda: True,
+        llm.reset_prefix_cache,
+        lambda: llm.release_kv_cache_memory() is None,
+    ):
+        assert reset() is True
+        cached.append(llm.generate(prompt, GREEDY, use_tqdm=False)[0].num_cached_tokens)
+    assert cached == [0, 32, 0, 0]
+    (count,) = llm.apply_model(lambda model: sum(p.numel() for p in model.parameters()))
+    assert (
+        llm.collective_rpc(lambda worker, times: times * len(list(worker.model.parameters())), args=(2,))[0]
+        > 0
+    )
+    assert count > 1000 and llm.get_world_size() == 1
+    with pytest.raises(InvalidValue, match="no public method"):
+        llm.collective_rpc("nothing")
+    assert metric(llm, "prefix_cache_hits").value == hits + 32
+    assert type(metric(llm, "prefix_cache_hits")).__name__ == "Counter"
+    assert metric(llm, "kv_cache_usage_perc").value == 0.0
+
+
+def metric(llm, name):
+    (found,) = [metric for metric in llm.get_metrics() if metric.name == f"vllm:{name}"]
+    return found
+
+
+def test_a_profile_is_taken_of_what_lies_between(tmp_path):
+    folder = tiny_checkpoint("qwen3", tmp_path / "model")
+    profiler = {"profiler": "torch", "torch_profiler_dir": str(tmp_path / "traces")}
+    llm = LLM(str(folder), num_gpu_blocks_override=64, profiler_config=profiler)
+    llm.start_profile("mine")
+    llm.generate("a page", GREEDY, use_tqdm=False)
+    (trace,) = (tmp_path / "traces").iterdir() if (path := llm.stop_profile()) else ()
+    assert str(trace) == path and trace.stat().st_size > 1000

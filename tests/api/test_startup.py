@@ -201,3 +201,16 @@ def test_nothing_is_reported_to_anybody(tmp_path, monkeypatch):
             make_folder(tmp_path / str(len(list(tmp_path.iterdir())))), **environ
         ).resolution.decisions
         assert not [note for note in notes if note.choice == "without effect here"]
+
+
+@pytest.mark.parametrize("option", ["--worker-cls", "--worker-extension-cls", "--scheduler-cls"])
+def test_classes_for_the_engine_are_looked_for_before_the_model(option):
+    for path, message in (
+        ("Nothing", "give a path such as package.module.name"),
+        ("no_such_package.module.Thing", "no_such_package.module cannot be imported"),
+        ("json.no_such_module.Thing", "there is no module json.no_such_module"),
+    ):
+        with pytest.raises(ConfigError, match=f"^{option}: .*{message}"):
+            prepare_startup(Asked.from_arguments(["/no/such/model", option, path]))
+    with pytest.raises(CheckpointError):  # the class is there, its name is the engine's to look for
+        prepare_startup(Asked.from_arguments(["/no/such/model", option, "json.decoder.Thing"]))

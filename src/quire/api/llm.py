@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
 from quire.api.beams import BeamSearchOutput, search_beams
+from quire.api.engine_metrics import Metric, engine_metrics
 from quire.api.llm_pooling import OfflinePooling, Params
 from quire.api.startup import Startup, prepare_startup
-from quire.base.commands import ResetPrefixes
+from quire.base.commands import (
+    PARTS,
+    SLEEP_IS_OFF,
+    CallWorker,
+    FreeKV,
+    Part,
+    ResetPrefixes,
+    Sleep,
+    StartProfile,
+    StopProfile,
+    WakeUp,
+)
 from quire.base.config import Asked
 from quire.base.dotted import dotted_path
-from quire.base.errors import InvalidValue
+from quire.base.errors import EngineAsleep, InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import ByteProgress
-from quire.engine.client import InProcessClient
+from quire.engine.client import MODES, InProcessClient, Level, Mode, Standing
 from quire.text.parsers import REASONING_FORMATS
 from quire.text.pooling import (
     ClassificationRequestOutput,
@@ -76,6 +88,7 @@ class LLM:
         self._session.extra_arguments = frozenset(self._client.extra_arguments)
         self._request_ids = map(str, itertools.count())
         self._pooling = OfflinePooling(self._client, self._session, self._request_ids)
+        self._standing = Standing()
 
     def get_tokenizer(self) -> Tokenizer:
         return self._session.tokenizer
@@ -212,9 +225,76 @@ class LLM:
         num_texts = 1 if isinstance(data_2, str) else len(data_2)
         return self._pooling.score(data_1, data_2, pooling_params, _progress(num_texts, use_tqdm))
 
-    def reset_prefix_cache(self) -> bool:
+    # ---- administration: docs/administration.md ----
+
+    def reset_prefix_cache(self, reset_running_requests: bool = False) -> bool:
         """Compute prompts anew that begin like earlier ones; returns whether nothing is remembered any more."""
-        return self._client.ask(ResetPrefixes())
+        return self._client.ask(ResetPrefixes(with_running=reset_running_requests))
+
+    def release_kv_cache_memory(self) -> None:
+        """Give the memory of the KV cache back until it is needed again."""
+        self._client.ask(FreeKV())
+
+    def sleep(self, level: Level = 1, mode: Mode = "abort") -> None:
+        """Give memory back: none at level 0, that of weights and KV cache at 1 and 2. Between calls nothing is under
+        way, so the mode decides nothing. Raises InvalidValue without `enable_sleep_mode`."""
+        if level not in (0, 1, 2) or mode not in MODES:
+            raise InvalidValue(f"level must be 0, 1 or 2 and mode one of {', '.join(MODES)}", field="level")
+        if not self.config.enable_sleep_mode:
+            raise InvalidValue(SLEEP_IS_OFF, field="enable_sleep_mode")
+        if level:
+            self._client.ask(Sleep(level))
+        self._standing.fall_asleep(level)
+
+    def wake_up(self, tags: Sequence[Part] | None = None) -> None:
+        """Bring back what is named, or everything. Raises CheckpointError when the weights cannot be loaded."""
+        parts = list(tags or PARTS)
+        if not set(parts) <= set(PARTS):
+            raise InvalidValue(f"tags must be among {', '.join(PARTS)}", field="tags")
+        self._client.ask(WakeUp(parts))
+        self._standing.missing -= set(parts)
+        if not self._standing.missing:
+            self._standing.sleep_level = None
+
+    def is_sleeping(self) -> bool:
+        return not self._standing.computes
+
+    def collective_rpc(
+        self,
+        method: str | Callable[..., Any],
+        timeout: float | None = None,
+        args: Sequence[Any] = (),
+        kwargs: dict[str, Any] | None = None,
+    ) -> list[Any]:
+        """What each worker's method returns, or a function of the worker: there is one worker, in this process."""
+        if timeout is not None:
+            raise InvalidValue(
+                "timeout: a call in this process cannot be cut off; leave it out", field="timeout"
+            )
+        if callable(method):
+            return [method(self._client.worker, *args, **(kwargs or {}))]
+        return [self._client.ask(CallWorker(method, list(args), dict(kwargs or {})))]
+
+    def apply_model(self, function: Callable[[Any], Any]) -> list[Any]:
+        """What the function makes of each worker's network, a torch module."""
+        return [function(self._client.worker.model)]
+
+    def start_profile(self, profile_prefix: str | None = None) -> None:
+        self._client.ask(StartProfile(profile_prefix or ""))
+
+    def stop_profile(self) -> str:
+        """The trace's path."""
+        return self._client.ask(StopProfile())
+
+    def get_metrics(self) -> list[Metric]:
+        """The engine's numbers since it was loaded."""
+        return engine_metrics(self._client.stats, self.config.card.name)
+
+    def get_world_size(self) -> int:
+        """Workers that compute together."""
+        return 1
+
+    # ---- inside ----
 
     def _params_for(
         self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
@@ -229,23 +309,23 @@ class LLM:
         return list(given)
 
     def _open(self, prompt: Prompt, sampling: SamplingParams, priority: int) -> OutputStream:
-        fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
-        body = fields.get("prompt_token_ids", fields.get("prompt"))
-        if body is None:
-            raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
+        parts = read_prompt(prompt)
         request = self._session.prepare_now(
-            body,
+            parts.body,
             msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
             request_id=next(self._request_ids),
             priority=priority,
-            cache_salt=fields.get("cache_salt", ""),
-            add_special_tokens=fields.get("add_special_tokens", True),
+            cache_salt=parts.cache_salt,
+            add_special_tokens=parts.add_special_tokens,
             reasoning=self._reasoning,
         )
-        return OutputStream(request, self._session.tokenizer, body if isinstance(body, str) else None)
+        text = parts.body if isinstance(parts.body, str) else None
+        return OutputStream(request, self._session.tokenizer, text)
 
     def _finish(self, streams: list[OutputStream], use_tqdm: bool) -> list[RequestOutput]:
         """Submit all, step until all have ended; on any exception abort what is left, so the next call is clean."""
+        if self.is_sleeping():
+            raise EngineAsleep("this LLM is asleep; call wake_up() first")
         by_id = {stream.request.request_id: stream for stream in streams}
         outputs: dict[str, RequestOutput] = {}
         try:
@@ -277,6 +357,21 @@ class LLM:
                     yield output
         if bar is not None:
             bar.close()
+
+
+class PromptParts(NamedTuple):
+    body: str | list[int]
+    cache_salt: str
+    add_special_tokens: bool
+
+
+def read_prompt(prompt: Prompt) -> PromptParts:
+    """Text, token ids or a dict of either. Raises InvalidValue."""
+    fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+    body = fields.get("prompt_token_ids", fields.get("prompt"))
+    if body is None:
+        raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
+    return PromptParts(body, fields.get("cache_salt", ""), fields.get("add_special_tokens", True))
 
 
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

@@ -34,7 +34,7 @@ Out = TypeVar("Out")
 
 
 class OfflinePooling:
-    """Steps the engine itself. `request_ids` are those to give, one after the other; `progress` shows a bar or is None."""
+    """Steps the engine itself. `request_ids` are those to give; `progress` shows a bar or is None."""
 
     def __init__(self, client: InProcessClient, session: Session, request_ids: Iterator[str]) -> None:
         self._client = client

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from quire.base.config import Asked, FoundParsers, ModelCard, Resolution, resolve
+from quire.base.dotted import check_dotted
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine, probe_machine
 from quire.base.plugins import run_plugins
@@ -25,6 +26,8 @@ from quire.model.checkpoint import (
 from quire.text.grammar import verify_backend
 from quire.text.parsers import find_parsers, reasoning_format, tool_format
 from quire.text.template import find_templates, read_override
+
+_ENGINE_CLASSES = ("worker_cls", "worker_extension_cls", "scheduler_cls")  # the engine process imports them
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +47,9 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
     machine = probe_machine()
     asked.refuse_by_state(machine.platform)  # before a model is downloaded for nothing
     run_plugins(asked["plugins"])
+    for setting in _ENGINE_CLASSES:
+        if asked[setting] not in (None, "", "auto"):
+            check_dotted(asked[setting], setting=setting)
     name = asked["model"] or BUILTIN_MODEL
     redirects = read_redirects(asked["model_redirect_path"])
     folder = _locate(asked, redirects, name, asked["revision"])

@@ -3,9 +3,27 @@
 from __future__ import annotations
 
 import importlib
+import importlib.util
 from typing import Any
 
 from quire.base.errors import ConfigError
+
+
+def check_dotted(path: str, *, setting: str) -> None:
+    """Raises ConfigError where there is no such module. Imports what it lies in, not the module itself: that may be
+    meant for another process, and heavy."""
+    flag = "--" + setting.replace("_", "-")
+    module, _, name = path.rpartition(".")
+    if not (module and name):
+        raise ConfigError(
+            f"{flag}: {path!r} is not allowed; give a path such as package.module.name", setting=setting
+        )
+    try:
+        is_there = importlib.util.find_spec(module) is not None
+    except (ImportError, ValueError) as problem:
+        raise ConfigError(f"{flag}: {module} cannot be imported ({problem})", setting=setting) from None
+    if not is_there:
+        raise ConfigError(f"{flag}: there is no module {module}", setting=setting)
 
 
 def load_dotted(path: str, *, setting: str) -> Any:

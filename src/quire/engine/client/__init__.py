@@ -3,11 +3,12 @@
 from quire.engine.client.administrator import Administrator
 from quire.engine.client.in_process import InProcessClient
 from quire.engine.client.process import ASLEEP, EngineState, ProcessClient
-from quire.engine.client.standing import Level, Mode, Standing
+from quire.engine.client.standing import MODES, Level, Mode, Standing
 from quire.engine.client.stream import EventStream
 
 __all__ = [
     "ASLEEP",
+    "MODES",
     "Administrator",
     "EngineState",
     "EventStream",

@@ -33,6 +33,7 @@ class InProcessClient:
         if publisher is not None:
             weakref.finalize(self, publisher.close)
         executor = UniprocExecutor(config, report)
+        self.worker = executor.worker
         self.extra_arguments = executor.extra_arguments
         self._core = EngineCore(config, executor, publisher=publisher, audit_steps=audit_steps)
 

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from quire.base.commands import Command
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
+from quire.base.errors import ConfigError
 from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
 from quire.engine.core.attempt import Executor, execute_in_parts
 from quire.engine.core.control import Control
@@ -94,8 +95,16 @@ class EngineCore:
 
 
 def _scheduler_class(path: str) -> type[Scheduler]:
-    """The class that `--scheduler-cls` names: anything with Scheduler's methods."""
-    return load_dotted(path, setting="scheduler_cls") if path else Scheduler
+    """The class that `--scheduler-cls` names: a subclass of Scheduler. Raises ConfigError."""
+    if not path:
+        return Scheduler
+    chosen: Any = load_dotted(path, setting="scheduler_cls")
+    if not (isinstance(chosen, type) and issubclass(chosen, Scheduler)):
+        raise ConfigError(
+            f"--scheduler-cls: {path} is no subclass of quire.engine.scheduler.Scheduler",
+            setting="scheduler_cls",
+        )
+    return chosen
 
 
 def _log_step(plan: StepPlan, seconds: float, stats: EngineStats) -> None:
