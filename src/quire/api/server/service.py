@@ -54,6 +54,7 @@ class Service:
             engine_config=engine_config,
             client=client,
             buckets_chosen=server_config.histogram_buckets,
+            counts_corrupted=server_config.counts_corrupted,
         )
         self.tracer: Tracer | None = None
         if server_config.traces is not None:

@@ -102,13 +102,15 @@ def resolve(
 
 
 def _process(asked: Asked) -> dict[str, Any]:
-    """What the engine's process runs of others, and how it shows itself."""
+    """What the engine's process runs, of others too, and how it shows itself."""
     return {
         "plugins": asked["plugins"],
         "logits_processors": asked["logits_processors"],
+        "records_forward": not asked["enforce_eager"],
         "process_name": f"{asked['process_name_prefix']}::engine",
         "logs_collections": asked["gc_debug"] is not None,
         "num_logged_types": asked["gc_debug"] or 0,
+        "calls_folder": f"{_cache_root(asked)}/calls" if asked["trace_function"] else "",
     }
 
 
@@ -247,6 +249,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         api_keys=asked["api_key"] or [],
         ssl_keyfile=asked["ssl_keyfile"] or "",
         ssl_certfile=asked["ssl_certfile"] or "",
+        counts_corrupted=asked["compute_nans_in_logits"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],

@@ -6,6 +6,8 @@ from typing import Literal
 
 import msgspec
 
+NAN_IN_LOGITS = "the model's logits hold NaN"  # how the error of a sequence begins that met them
+
 FinishReason = Literal["stop", "length", "abort", "error"]
 
 

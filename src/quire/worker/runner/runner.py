@@ -38,6 +38,8 @@ class ModelRunner:
         self._caches = caches
         self._forward: Callable[[StepInput], Tensor] = model
         try:
+            if not config.records_forward:
+                raise Unrecordable("--enforce-eager says so")
             recording = record(model, caches, config.scheduler.max_num_batched_tokens)
         except Unrecordable as reason:
             self.forward_explained = f"as written, one call per op: {reason}"
