@@ -12,11 +12,10 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-import quire
 from quire.base.errors import ConfigError
 
 logger = logging.getLogger(__name__)
-SOURCE = str(Path(quire.__file__).parent)
+SOURCE = str(Path(__file__).parents[2])  # of the package
 
 
 def log_calls(folder: str) -> Callable[[], None]:
