@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -9,6 +10,7 @@ import pytest
 
 import quire
 from quire.api.cli import main
+from quire.base.config import SETTINGS, Setting
 
 HEAVY = (
     "torch",
@@ -26,8 +28,6 @@ HEAVY = (
 
 @pytest.fixture(autouse=True)
 def no_settings_from_outside(monkeypatch):
-    import os
-
     for name in list(os.environ):
         if name.startswith(("QUIRE_", "VLLM_")):
             monkeypatch.delenv(name)
@@ -126,3 +126,42 @@ def test_a_logging_file_that_cannot_be_used_stops_before_anything_starts(tmp_pat
     monkeypatch.setenv("VLLM_LOGGING_CONFIG_PATH", str(tmp_path / "none.json"))
     assert main(["serve", str(make_folder(tmp_path / "m"))]) == 2
     assert "none.json cannot be used: No such file or directory" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["--help"], ["serve", "--help=all"]])
+def test_help_is_there_in_less_than_0_4_s(words):
+    """Of processor time, which other work on the machine does not stretch."""
+    process = subprocess.Popen([sys.executable, "-m", "quire", *words], stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    assert process.returncode == 0
+    assert usage.ru_utime + usage.ru_stime < 0.4
+
+
+def takes_nonsense(setting: Setting) -> bool:
+    try:
+        setting.kind.read(NONSENSE)
+    except ValueError:
+        return False
+    return True
+
+
+NONSENSE = "#?!"
+PICKY = [setting for setting in SETTINGS.all if not takes_nonsense(setting) and not setting.removed]
+
+
+def test_a_wrong_value_of_any_setting_is_one_sentence_and_exit_code_2(monkeypatch, capsys):
+    assert len(PICKY) > 200
+    for setting in PICKY:
+        with monkeypatch.context() as patch:
+            words = ["serve", "model"]
+            if setting.has_flag and not setting.kind.is_switch:
+                words.append(f"{setting.flag}={NONSENSE}")
+            else:
+                patch.setenv(setting.environment_names[0], NONSENSE)
+            source = setting.flag if len(words) == 3 else setting.environment_names[0]
+            assert main(words) == 2, setting.name
+        lines = capsys.readouterr().err.strip().splitlines()
+        assert len(lines) == 1, lines
+        shown = "the value" if setting.is_secret else repr(NONSENSE)
+        assert f"{source}: {shown} is not allowed; give {setting.kind.allowed}" in lines[0]

@@ -114,6 +114,7 @@ class ScriptedEngine:
         self.num_reaps = 0
         self.seconds_per_token = 0.0
         self.quarantined = False
+        self.error = "row 3 of logits held NaN at 0x7fffdeadbeef"
         self._eos_token_id = eos_token_id
         self._streams: dict[str, EventStream] = {}
         self._tasks: dict[str, asyncio.Task[None]] = {}
@@ -222,7 +223,7 @@ class ScriptedEngine:
             logprobs=None if sampling.logprobs is None else [_logprobs(token_id, sampling.logprobs)],
             prompt_logprobs=_prompt_logprobs(request) if is_first else None,
             finish_reason=reason,
-            error="row 3 of logits held NaN at 0x7fffdeadbeef" if reason == "error" else None,
+            error=self.error if reason == "error" else None,
             num_cached_tokens=self.num_cached_tokens,
             num_preemptions=self.num_preemptions if reason else 0,
             times=_times(request, started_s) if reason else None,

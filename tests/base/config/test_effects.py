@@ -216,6 +216,8 @@ EFFECTS = {
         "engine.watch.kv_residency_share",
         0.5,
     ),
+    "enforce-eager": (["--enforce-eager"], "engine.records_forward", False),
+    "compute-nans-in-logits": ([{"VLLM_COMPUTE_NANS_IN_LOGITS": "1"}], "server.counts_corrupted", True),
     "skip-tokenizer-init": (["--skip-tokenizer-init"], "engine.has_tokenizer", False),
     "custom-histogram-buckets": (
         ["--custom-histogram-buckets", '{"request_tokens": [1, 2]}'],
@@ -290,6 +292,7 @@ SHOWN_ELSEWHERE = {
     "logits-processors": "tests/worker/sampling/test_own_steps.py",
     "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
+    "trace-function": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",
     "enable-server-load-tracking": "tests/api/server/test_probes.py",
     "custom-scopes-for-profiling": "tests/worker/executor/test_profiler.py",

@@ -94,3 +94,30 @@ async def test_garbage_collections_are_logged_where_asked(folder, capfd):
         lines = [line for line in capfd.readouterr().err.splitlines() if line.startswith("INFO collected ")]
         assert bool(lines) is bool(expected)
         assert all(word in line for word in expected for line in lines)
+
+
+async def test_every_call_of_the_engine_process_is_written_down_where_asked(folder, tmp_path):
+    calls_folder = tmp_path / "cache" / "calls"
+    client = ProcessClient(msgspec.structs.replace(engine_config(folder), calls_folder=str(calls_folder)))
+    client.spawn()
+    try:
+        await client.connect()
+        await read(client, wish(0, [5, 6, 7]))
+    finally:
+        await client.shutdown()
+    (path,) = calls_folder.iterdir()
+    assert path.name == f"engine-{client.pid}.log"
+    words = [line.split() for line in path.read_text().splitlines()]
+    steps = [event for _, _, event, name, _ in words if name == "EngineCore.step"]
+    assert steps[:2] == ["call", "return"]
+    assert all(place.startswith("/") and ".py:" in place for *_, place in words)
+
+
+async def test_calls_that_cannot_be_written_down_are_one_sentence(folder, tmp_path):
+    (tmp_path / "file").write_text("")
+    config = msgspec.structs.replace(engine_config(folder), calls_folder=str(tmp_path / "file" / "calls"))
+    client = ProcessClient(config)
+    client.spawn()
+    with pytest.raises(ConfigError, match=r"^VLLM_TRACE_FUNCTION: .* cannot be written \("):
+        await client.connect()
+    await client.shutdown()

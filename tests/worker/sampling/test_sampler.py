@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quire.base.errors import EngineFault, InvalidValue
-from quire.base.messages import PositionLogprobs, SampledRow, SamplingParams, SequenceStart
+from quire.base.messages import NAN_IN_LOGITS, PositionLogprobs, SampledRow, SamplingParams, SequenceStart
 from quire.model.ops.draw_tokens import whole_weights
 from quire.worker.sampling import Sampler, SampleRequest
 from quire.worker.sampling.randomness import draw_bits
@@ -493,3 +493,11 @@ def test_an_empty_step_and_an_unknown_mode():
     assert Sampler(VOCAB, "raw_logprobs", 5).sample(torch.zeros(0, VOCAB), []) == []
     with pytest.raises(InvalidValue, match="processed_logits"):
         Sampler(VOCAB, "cooked", 5)
+
+
+def test_nan_is_told_in_the_words_that_the_server_counts():
+    start = sequence()
+    sampler = Sampler(VOCAB, "raw_logprobs", 5)
+    sampler.start(start)
+    (row,) = sampler.sample(torch.full((1, VOCAB), torch.nan), [request_for(start)])
+    assert row.error is not None and row.error.startswith(NAN_IN_LOGITS)

@@ -135,7 +135,8 @@ def _wants_stack(words: list[str]) -> bool:
     try:
         return bool(Asked.from_arguments(words[1:])["log_error_stack"])
     except QuireError:
-        return "--log-error-stack" in words or bool(os.environ.get("QUIRE_LOG_ERROR_STACK"))
+        given = os.environ.get("QUIRE_LOG_ERROR_STACK", "").strip().lower()
+        return "--log-error-stack" in words or given in ("1", "true", "yes", "on")
 
 
 def _sentence(error: QuireError) -> str:

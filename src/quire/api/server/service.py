@@ -55,6 +55,7 @@ class Service:
             engine_config=engine_config,
             client=client,
             buckets_chosen=server_config.histogram_buckets,
+            counts_corrupted=server_config.counts_corrupted,
         )
         self.administrator = Administrator(client, may_sleep=engine_config.enable_sleep_mode)
         self.tracer: Tracer | None = None

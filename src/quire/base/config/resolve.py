@@ -123,9 +123,11 @@ def _process(asked: Asked) -> dict[str, Any]:
         "log": _log(asked),
         "log_steps": asked["enable_logging_iteration_details"],
         "max_n": asked["max_n_sequences"],
+        "records_forward": not asked["enforce_eager"],
         "process_name": f"{asked['process_name_prefix']}::engine",
         "logs_collections": asked["gc_debug"] is not None,
         "num_logged_types": asked["gc_debug"] or 0,
+        "calls_folder": f"{_cache_root(asked)}/calls" if asked["trace_function"] else "",
     }
 
 
@@ -261,6 +263,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
         uds=asked["uds"] or "",
+        counts_corrupted=asked["compute_nans_in_logits"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],

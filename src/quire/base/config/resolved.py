@@ -78,6 +78,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     quantization: str = (
         ""  # scheme by which weights are held, see precision.py; empty: as the checkpoint has them
     )
+    records_forward: bool = True  # false: the forward pass runs as written
     native_isa: str = "auto"  # instruction set of the native kernels, or "off"
     max_logprobs: int = 20
     logprobs_mode: Literal["raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits"] = (
@@ -96,6 +97,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_n: int = 1024  # samples one request may ask for
     process_name: str = "quire::engine"  # of the engine process, where it has one to itself
     logs_collections: bool = False
+    calls_folder: str = ""  # where every call in the engine process is written down; empty: nowhere
     num_logged_types: int = 0  # commonest types of objects in those lines
     watch: WatchConfig = WatchConfig()
     logits_processors: list[str] = []  # paths or entry points of classes of the user's own
@@ -131,6 +133,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     enable_prompt_tokens_details: bool = False
     enable_request_id_headers: bool = False
     enable_log_requests: bool = False
+    counts_corrupted: bool = False  # requests that ended because the model's logits held NaN
     disable_access_log: bool = False
     uvicorn_log_level: str = "info"
     allowed_origins: list[str] = []

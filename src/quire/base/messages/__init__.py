@@ -1,6 +1,7 @@
 """What crosses rooms and processes: frozen typed values and their msgpack encoding."""
 
 from quire.base.messages.events import (
+    NAN_IN_LOGITS,
     BlockStay,
     EngineStats,
     FinishReason,
@@ -21,6 +22,7 @@ from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan,
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
+    "NAN_IN_LOGITS",
     "REFUSED_ARGUMENTS",
     "BlockStay",
     "Chunk",

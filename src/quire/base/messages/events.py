@@ -8,6 +8,8 @@ import msgspec
 
 from quire.base.messages.pooling import PooledRows
 
+NAN_IN_LOGITS = "the model's logits hold NaN"  # how the error of a sequence begins that met them
+
 FinishReason = Literal["stop", "length", "abort", "error", "repetition"]
 
 

@@ -37,6 +37,7 @@ from quire.base.wire import (
     Upward,
 )
 from quire.engine.core import EngineCore
+from quire.engine.process.calls import log_calls
 from quire.engine.process.garbage import log_collections
 from quire.engine.publisher import EventPublisher, open_publisher
 
@@ -88,6 +89,8 @@ class EngineProcess:
         name_process(config.process_name)
         if config.logs_collections:
             log_collections(config.num_logged_types)
+        if config.calls_folder:
+            log_calls(config.calls_folder)
         if config.cpu_ids:
             bind_to(config.cpu_ids)
         self._publisher = open_publisher(config.watch.kv_events)

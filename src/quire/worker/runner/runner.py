@@ -39,6 +39,7 @@ class ModelRunner:
         self._caches = caches
         self._pooler_config = config.pooler
         self._capacity_tokens = config.scheduler.max_num_batched_tokens
+        self._records = config.records_forward
         self.take(model)
         self._block_size = config.cache.block_size
         self._sampler = Sampler(
@@ -50,6 +51,8 @@ class ModelRunner:
         self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
         try:
+            if not self._records:
+                raise Unrecordable("--enforce-eager says so")
             recording = record(model, self._caches, self._capacity_tokens)
         except Unrecordable as reason:
             self.forward_explained = f"as written, one call per op: {reason}"

@@ -211,3 +211,18 @@ async def test_edges_can_be_chosen_by_family(make_service, connect):
     assert edges("e2e_request_latency_seconds") == edges("request_queue_time_seconds") == {"0.5", "7", "+Inf"}
     assert edges("iteration_tokens_total") == {"3", "+Inf"}
     assert len(edges("time_to_first_token_seconds")) > 20
+
+
+async def test_requests_with_nan_are_counted_where_asked(make_service, connect):
+    for asked in (True, False):
+        service = make_service(counts_corrupted=asked)
+        service.client.script = lambda _request, _index: [-1]
+        for error in ("the model's logits hold NaN at position 4", "something else"):
+            service.client.error = error
+            async with connect(service) as client:
+                assert (await client.post("/v1/completions", json={"prompt": "hello"})).status_code == 500
+                families = await scrape(client)
+        if asked:
+            assert value(families, "corrupted_requests_total") == 1
+        else:
+            assert "vllm:corrupted_requests" not in families

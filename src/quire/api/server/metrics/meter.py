@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 
 from quire.api.server.metrics.server_metrics import ServerMetrics
-from quire.base.messages import EngineRequest, RequestTimes
+from quire.base.messages import NAN_IN_LOGITS, EngineRequest, RequestTimes
 from quire.text.session import RequestOutput
 
 
@@ -22,6 +22,7 @@ class RequestMeter:
         self._last_token_s: dict[int, float] = {}
         self._num_tokens: dict[int, int] = {}
         self._num_ended = 0
+        self._is_corrupted = False
         self._is_counted = False
 
     def saw(self, output: RequestOutput) -> None:
@@ -31,6 +32,7 @@ class RequestMeter:
         for sample in output.outputs:
             if sample.token_ids:
                 self._tokens(sample.index, len(sample.token_ids), now_s)
+            self._is_corrupted |= sample.error is not None and sample.error.startswith(NAN_IN_LOGITS)
             if sample.finish_reason is not None:
                 self._ended(sample.index, sample.finish_reason)
         if output.times is not None and output.finished:
@@ -41,6 +43,8 @@ class RequestMeter:
         """Files what is left: samples nobody waited for count as aborted."""
         for _ in range(self._num_ended, self._request.sampling.n):
             self._metrics.successes["abort"] += 1
+        if self._is_corrupted and self._metrics.corrupted_requests is not None:
+            self._metrics.corrupted_requests += 1
         histograms = self._metrics.histograms
         histograms["request_params_n"].observe(self._request.sampling.n)
         histograms["request_params_max_tokens"].observe(self._request.sampling.max_tokens or 0)

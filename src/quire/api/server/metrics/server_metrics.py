@@ -65,6 +65,7 @@ class ServerMetrics(Collector):
         engine_config: EngineConfig,
         client: ProcessClient,
         buckets_chosen: Mapping[str, Sequence[float]] | None = None,
+        counts_corrupted: bool = False,
     ) -> None:
         families = buckets.families(engine_config.max_model_len, buckets_chosen or {})
         self.histograms = {name: Distribution(families[family]) for name, family, _ in _HISTOGRAMS}
@@ -82,6 +83,7 @@ class ServerMetrics(Collector):
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0
         self.admission_rejections = 0
+        self.corrupted_requests: int | None = 0 if counts_corrupted else None
         self.successes = dict.fromkeys(("stop", "length", "abort", "error", "repetition"), 0)
         self._values = (model_name, ENGINE)
         self._config = engine_config
@@ -130,9 +132,12 @@ class ServerMetrics(Collector):
         names = ("estimated_flops_per_gpu", "estimated_read_bytes_per_gpu", "estimated_write_bytes_per_gpu")
         texts = ("Floating-point operations", "Bytes read from memory", "Bytes written to memory")
         for name, text, value in zip(names, texts, _sums(self._past_work, self._work), strict=True):
-            counter = CounterMetricFamily(PREFIX + name, f"{text} of all steps, estimated.", labels=_LABELS)
-            counter.add_metric(self._values, value)
-            yield counter
+            yield self._counter(name, f"{text} of all steps, estimated.", value)
+
+    def _counter(self, name: str, text: str, value: float) -> Metric:
+        counter = CounterMetricFamily(PREFIX + name, text, labels=_LABELS)
+        counter.add_metric(self._values, value)
+        return counter
 
     def _step_sizes(self) -> Metric:
         """From the client's counts of every step, so that no step between two scrapes is missed."""
@@ -183,9 +188,10 @@ class ServerMetrics(Collector):
             ("generation_tokens", "Tokens generated.", self.generation_tokens),
             ("admission_rejections", "Requests refused because too many wait.", self.admission_rejections),
         ):
-            counter = CounterMetricFamily(PREFIX + name, text, labels=_LABELS)
-            counter.add_metric(self._values, value)
-            yield counter
+            yield self._counter(name, text, value)
+        if self.corrupted_requests is not None:
+            text = "Requests that ended because the model's logits held NaN."
+            yield self._counter("corrupted_requests", text, self.corrupted_requests)
         success = CounterMetricFamily(
             PREFIX + "request_success", "Samples ended, by reason.", labels=(*_LABELS, "finished_reason")
         )

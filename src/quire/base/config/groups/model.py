@@ -6,7 +6,6 @@ from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.states import (
     EMBEDS,
     MULTIMODAL,
-    NO_COMPILER,
     NO_MOE,
     OTHER_TOKENIZERS,
     QUANTIZATION,
@@ -209,7 +208,8 @@ IN_SHORT = (
                 "Revision of remote model code."),
     ROWS.option("allow-deprecated-quantization", kinds.switch(), False, QUANTIZATION,
                 "Permit deprecated quantization methods."),
-    ROWS.option("enforce-eager", kinds.switch(), False, NO_COMPILER, "No compilation or CUDA graphs."),
+    ROWS.option("enforce-eager", kinds.switch(), False, {},
+                "Run the forward pass as it is written, one call per op, instead of the recording of it."),
     ROWS.option("enable-return-routed-experts", kinds.switch(), False, NO_MOE,
                 "Return the expert ids chosen per token."),
     ROWS.option("disable-cascade-attn", kinds.switch(), True,
