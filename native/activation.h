@@ -1,4 +1,4 @@
-// activation: silu, gelu (either form) or relu of each number; gated, the first half of a row passes it and is
+// activation: silu, gelu (either form), relu or tanh of each number; gated, the first half of a row passes it and is
 // multiplied by the second half. Float32 inside; the activated number is rounded to the type before the product.
 #pragma once
 
@@ -10,6 +10,7 @@ namespace quire::QUIRE_NAMESPACE {
 template <int KIND>
 INLINE Vec activate(Vec x) {
     Vec zero = splat(0.0f), one = splat(1.0f);
+    if constexpr (KIND == QUIRE_TANH) return tanh(x);
     if constexpr (KIND == QUIRE_RELU) return max(zero, x);  // the second operand for NaN
     if constexpr (KIND == QUIRE_SILU) return div(x, add(one, exp(sub(zero, x))));
     if constexpr (KIND == QUIRE_GELU_ERF) {
@@ -63,6 +64,7 @@ static void activation(const QuireActivationCall* call) {
         if (call->kind == QUIRE_SILU) activation_rows<T, QUIRE_SILU>(*call);
         else if (call->kind == QUIRE_GELU_TANH) activation_rows<T, QUIRE_GELU_TANH>(*call);
         else if (call->kind == QUIRE_GELU_ERF) activation_rows<T, QUIRE_GELU_ERF>(*call);
+        else if (call->kind == QUIRE_TANH) activation_rows<T, QUIRE_TANH>(*call);
         else activation_rows<T, QUIRE_RELU>(*call);
     });
 }

@@ -79,7 +79,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 10; }
+EXPORT int32_t quire_version() { return 11; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -195,10 +195,12 @@ EXPORT void quire_compact(const QuireCompactCall* call) {
 
 // Makes kept calls again, in order, for this number of tokens.
 EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t tokens) {
+    quire::hold_workers();
     for (const QuireRecorded* call = calls; call < calls + count; ++call) {
         *call->arguments = tokens * call->rows_per_token;
         call->op(call->arguments);
     }
+    quire::release_workers();
 }
 
 EXPORT void quire_keep_allowed(const QuireKeepAllowedCall* call) {

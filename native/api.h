@@ -55,7 +55,7 @@ struct QuireBatch {
     int64_t block_size;
 };
 
-enum QuireActivation : int32_t { QUIRE_SILU = 0, QUIRE_GELU_TANH = 1, QUIRE_RELU = 2, QUIRE_GELU_ERF = 3 };
+enum QuireActivation : int32_t { QUIRE_SILU = 0, QUIRE_GELU_TANH = 1, QUIRE_RELU = 2, QUIRE_GELU_ERF = 3, QUIRE_TANH = 4 };
 
 enum QuirePointwise : int32_t { QUIRE_ADD = 0, QUIRE_SCALE = 1, QUIRE_SOFT_CAP = 2 };
 
@@ -200,7 +200,8 @@ struct QuireKeepAllowedCall {
 
 // One layer's attention. Queries (rows, heads, head_dim) with `query_stride` between tokens, output contiguous;
 // caches (blocks, block_size, key_heads, head_dim) contiguous, their scales (blocks, block_size, key_heads) or null;
-// slopes and sinks (heads) or null. The batch says what the rows are.
+// slopes and sinks (heads) or null. The batch says what the rows are. A token sees `ahead` tokens after itself, where its
+// context goes on: 0 in a decoder, as many as there are in an encoder.
 struct QuireAttentionCall {
     int64_t rows;
     const QuireBatch* batch;
@@ -217,6 +218,7 @@ struct QuireAttentionCall {
     int64_t key_heads;
     int64_t head_dim;
     int64_t window;
+    int64_t ahead;
     float scale;
     float soft_cap;
     int32_t dtype;

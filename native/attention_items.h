@@ -33,11 +33,12 @@ struct View {
     int64_t group, first_row, rows;
     int64_t first_token;     // of the sequence in the step
     int64_t first_position;  // of the sequence's first token of this step in its context
-    int64_t window;
+    int64_t context;         // the sequence's length with this step
+    int64_t window, ahead;
     int64_t token(int64_t row) const { return first_token + (first_row + row) / group; }
     int64_t position(int64_t row) const { return first_position + (first_row + row) / group; }
     int64_t low(int64_t row) const { return window ? most(0, position(row) - window + 1) : 0; }
-    int64_t high(int64_t row) const { return position(row) + 1; }
+    int64_t high(int64_t row) const { return least(position(row) + 1 + ahead, context); }
     int64_t lowest() const { return low(0); }
     int64_t highest() const { return high(rows - 1); }
     int64_t query_head(int64_t key_head, int64_t row) const { return key_head * group + (first_row + row) % group; }
@@ -46,11 +47,12 @@ struct View {
 INLINE View view_of(const AttentionCall& call, const Item& item) {
     const QuireBatch& batch = *call.batch;
     const int64_t start = batch.query_starts[item.sequence], length = batch.query_starts[item.sequence + 1] - start;
-    return {call.group, item.first_row, item.rows, start, batch.context_lens[item.sequence] - length,
-            call.layer->window};
+    const int64_t context = batch.context_lens[item.sequence];
+    return {call.group, item.first_row, item.rows, start, context - length, context, call.layer->window,
+            call.layer->ahead};
 }
 
-// The slots of a tile's places low .. high-1.
+// The slots of a tile's places low .. high-1; the other places repeat the nearest.
 struct Places {
     int64_t tile, low, high;
     int64_t slots[TILE];
@@ -67,6 +69,8 @@ static void find_places(const AttentionCall& call, const Item& item, const View&
         if (offset == block_size) ++block, offset = 0;
         places.slots[t] = table[block] * block_size + offset;
     }
+    for (int64_t t = 0; t < places.low; ++t) places.slots[t] = places.slots[places.low];
+    for (int64_t t = places.high; t < TILE; ++t) places.slots[t] = places.slots[places.high - 1];
 }
 
 // Scales of a tile's rows of one head, where the cache has them.
@@ -74,12 +78,40 @@ INLINE void find_scales(const float* scales, const Places& places, int64_t key_h
     for (int64_t t = places.low; t < places.high; ++t) found[t] = scales[places.slots[t] * key_heads + head];
 }
 
+// Asks for the rows of keys or values that come next while others are worked on: pieces of a few hundred bytes, far
+// apart for one head, are what the processor's own prefetchers miss. Goes through memory in its order, all heads of an
+// item at once.
+struct NextRows {
+    const char* cache;
+    int64_t slot_bytes, begin, end;  // of a slot, and which of its bytes the item reads
+    const Places* places;
+    int64_t place, at;  // what is asked for next
+
+    void aim(const void* from, const Places& wanted) {
+        cache = static_cast<const char*>(from);
+        places = &wanted;
+        place = wanted.low;
+        at = begin;
+    }
+    void take(int64_t lines) {
+        for (; lines > 0 && place < places->high; --lines) {
+            __builtin_prefetch(cache + places->slots[place] * slot_bytes + at);
+            at += 64;
+            if (at >= end) ++place, at = begin;
+        }
+    }
+};
+
 template <class Kernel>
 static void attend_item(const AttentionCall& call, const Item& item) {
     Kernel kernel;
-    Places places;
+    Places both[2];
     const View view = view_of(call, item);
     kernel.begin(call, item, view);
+    const int64_t first_tile = most(item.segment * SEGMENT, view.lowest() / TILE * TILE);
+    const int64_t end_tile = least(item.end_segment * SEGMENT, view.highest());
+    find_places(call, item, view, first_tile, both[first_tile / TILE % 2]);
+    kernel.expect(call, item, both[first_tile / TILE % 2]);
     float* state = kernel.states[0];
     for (int64_t segment = item.segment; segment < item.end_segment; ++segment) {
         float* now = kernel.states[segment > item.segment];
@@ -87,8 +119,11 @@ static void attend_item(const AttentionCall& call, const Item& item) {
         const int64_t begin = most(segment * SEGMENT, view.lowest() / TILE * TILE);
         const int64_t end = least((segment + 1) * SEGMENT, view.highest());
         for (int64_t tile = begin; tile < end; tile += TILE) {
-            find_places(call, item, view, tile, places);
-            for (int64_t head = 0; head < item.heads; ++head) kernel.attend(call, item, view, places, head, now);
+            const Places& places = both[tile / TILE % 2];
+            Places& next = both[(tile / TILE + 1) % 2];
+            if (tile + TILE < end_tile) find_places(call, item, view, tile + TILE, next);
+            const Places* then = tile + TILE < end_tile ? &next : nullptr;
+            kernel.attend(call, item, view, places, then, now);
         }
         if (now != state) Kernel::merge(call, item, state, now);
     }
@@ -114,11 +149,13 @@ template <class Kernel>
 static Counts list_items(const AttentionCall& call, int64_t work, Item* items) {
     Counts counts{};
     const QuireBatch& batch = *call.batch;
+    // a few sequences are shared out by heads
+    const int64_t heads_at_most = most(1, call.layer->key_heads * batch.sequences / (threads() * 2));
     for (int64_t s = 0; s < batch.sequences; ++s) {
         const int64_t rows = (batch.query_starts[s + 1] - batch.query_starts[s]) * call.group;
         for (int64_t first = 0; first < rows; first += Kernel::MAX_ROWS) {
             const int64_t count = least(Kernel::MAX_ROWS, rows - first);
-            const int64_t heads = Kernel::MAX_ROWS / Kernel::padded(count);
+            const int64_t heads = least(Kernel::MAX_ROWS / Kernel::padded(count), heads_at_most);
             for (int64_t head = 0; head < call.layer->key_heads; head += heads) {
                 Item item{static_cast<int32_t>(s), static_cast<int32_t>(head), 0, static_cast<int32_t>(first),
                           static_cast<int32_t>(count), 0, 0, 0, -1};
@@ -158,7 +195,7 @@ static void attend(AttentionCall& call) {
     call.partials = counts.partials ? static_cast<float*>(__builtin_malloc(
         static_cast<size_t>(counts.partials * call.state_floats) * sizeof(float))) : nullptr;
     // the last tokens of a prompt see the most: they go first
-    share_each(counts.items, work / counts.items * call.dims / WIDTH,
+    share_each(counts.items, work / counts.items * call.dims / WIDTH * 2,
                [&](int64_t i) { attend_item<Kernel>(call, items[counts.items - 1 - i]); });
     if (counts.partials)
         share_each(counts.items, call.state_floats / WIDTH, [&](int64_t i) {

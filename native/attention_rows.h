@@ -36,8 +36,31 @@ INLINE void score_block(const float* query, const C* const* keys, int64_t stride
         memcpy(scores + r * TILE, sums_of_lanes + r * KEYS, KEYS * sizeof(float));
 }
 
+#if QUIRE_LEVEL >= 3
+// The same for queries and keys in bfloat16, by pairs: nothing is widened, and products of pairs are added at once.
 template <class C, int ROWS>
-static void score_rows(const float* query, const C* const* keys, int64_t stride, int64_t low, int64_t high,
+INLINE void score_block(const bf16* query, const C* const* keys, int64_t stride, float* scores) {
+    constexpr int KEYS = WIDTH / ROWS;
+    Vec lanes[WIDTH];
+    UNROLL for (int i = 0; i < WIDTH; ++i) lanes[i] = splat(0.0f);
+    for (int64_t h = 0; h < stride; h += 2 * WIDTH) {
+        __m512bh key[KEYS];
+        UNROLL for (int c = 0; c < KEYS; ++c) key[c] = (__m512bh)_mm512_loadu_si512(keys[c] + h);
+        UNROLL for (int r = 0; r < ROWS; ++r) {
+            const auto q = (__m512bh)_mm512_loadu_si512(query + r * stride + h);
+            UNROLL for (int c = 0; c < KEYS; ++c)
+                lanes[r * KEYS + c] = _mm512_dpbf16_ps(lanes[r * KEYS + c], q, key[c]);
+        }
+    }
+    float sums_of_lanes[WIDTH];
+    store(sums_of_lanes, sums(lanes));
+    UNROLL for (int r = 0; r < ROWS; ++r)
+        memcpy(scores + r * TILE, sums_of_lanes + r * KEYS, KEYS * sizeof(float));
+}
+#endif
+
+template <class C, int ROWS, class Q>
+static void score_rows(const Q* query, const C* const* keys, int64_t stride, int64_t low, int64_t high,
                        float* scores) {
     constexpr int64_t KEYS = WIDTH / ROWS;
     for (int64_t t = low / KEYS * KEYS; t < high; t += KEYS)
@@ -45,8 +68,8 @@ static void score_rows(const float* query, const C* const* keys, int64_t stride,
 }
 
 // scores[row][place] for the places low .. high-1 of a tile.
-template <class C>
-static void score_tile(const float* query, const C* const* keys, int64_t rows, int64_t stride, int64_t low,
+template <class C, class Q>
+static void score_tile(const Q* query, const C* const* keys, int64_t rows, int64_t stride, int64_t low,
                        int64_t high, float* scores) {
     int64_t row = 0;
     if constexpr (WIDTH >= 4)
@@ -58,10 +81,10 @@ static void score_tile(const float* query, const C* const* keys, int64_t rows, i
     for (; row < rows; ++row) score_rows<C, 1>(query + row * stride, keys, stride, low, high, scores + row * TILE);
 }
 
-// What scores are before they become weights: soft cap, then a bias that falls with the distance.
+// What scores become before they are weights: multiplied, soft cap, then a bias that falls with the distance.
 struct Bend {
-    float soft_cap, slope;
-    bool is_none() const { return soft_cap == 0.0f && slope == 0.0f; }
+    float factor, soft_cap, slope;
+    bool is_none() const { return factor == 1.0f && soft_cap == 0.0f && slope == 0.0f; }
 };
 
 // `distance` is that of place 0 of the tile from the row's token, negative in the past.
@@ -71,7 +94,7 @@ INLINE void bend_scores(float* scores, const Bend& bend, int64_t distance) {
     UNROLL for (int i = 0; i < WIDTH; ++i) steps[i] = static_cast<float>(i);
     const Vec cap = splat(bend.soft_cap);
     for (int64_t t = 0; t < TILE; t += WIDTH) {
-        Vec s = load(scores + t);
+        Vec s = mul(load(scores + t), splat(bend.factor));
         if (bend.soft_cap != 0.0f) s = mul(cap, tanh(div(s, cap)));
         if (bend.slope != 0.0f)
             s = fma(splat(bend.slope), add(load(steps), splat(static_cast<float>(distance + t))), s);
@@ -165,14 +188,21 @@ static void widen_rows(const C* const* rows, const float* scales, const Places& 
 }
 
 template <class C>
+constexpr bool is_bfloat16 = false;
+template <>
+constexpr bool is_bfloat16<bf16> = true;
+
+template <class C>
 struct RowsKernel {
-    static constexpr int64_t MAX_ROWS = 32, MAX_DIMS = 512;
+    static constexpr bool HAS_PAIRS = is_bfloat16<C> && HAS_PAIR_DOT;
+    static constexpr int64_t MAX_ROWS = 32, MAX_DIMS = 512, STRIP = 16;
     static constexpr bool IS_NARROW = sizeof(C) == 1;  // read as float32 copies always, other types by many rows only
 
     alignas(64) float query[MAX_ROWS * MAX_DIMS];
     alignas(64) float scores[MAX_ROWS * TILE];
     alignas(64) float wide[TILE * MAX_DIMS];
     alignas(64) float states[2][MAX_ROWS * (2 + MAX_DIMS)];
+    NextRows ahead{};
 
     static int64_t padded(int64_t rows) { return rows; }
     static int64_t state_floats(const AttentionCall& call) { return MAX_ROWS * (2 + call.dims); }
@@ -183,14 +213,30 @@ struct RowsKernel {
         with_dtype(call.layer->dtype, [&](auto type) { read_queries<decltype(type)>(call, item, view); });
     }
 
+    // Keys of the item's first tile: nothing could ask for them earlier.
+    void expect(const AttentionCall& call, const Item& item, const Places& places) {
+        const int64_t head_bytes = call.layer->head_dim * static_cast<int64_t>(sizeof(C));
+        ahead.slot_bytes = call.layer->key_heads * head_bytes;
+        ahead.begin = item.head * head_bytes;
+        ahead.end = (item.head + item.heads) * head_bytes;
+        ahead.aim(call.layer->key_cache, places);
+        ahead.take(TILE * lines_of_slot());
+    }
+    int64_t lines_of_slot() const { return up(ahead.end - ahead.begin, 64); }
+
     template <class Q>
     void read_queries(const AttentionCall& call, const Item& item, const View& view) {
         const QuireAttentionCall& layer = *call.layer;
         const Vec scale = splat(layer.scale);
+        const bool by_pairs = scores_by_pairs(call);
         for (int64_t row = 0; row < item.heads * view.rows; ++row) {
             const int64_t head = view.query_head(item.head + row / view.rows, row % view.rows);
             const Q* from = static_cast<const Q*>(layer.query) + view.token(row % view.rows) * layer.query_stride +
                             head * layer.head_dim;
+            if (by_pairs) {
+                memcpy(reinterpret_cast<Q*>(query) + row * call.dims, from, static_cast<size_t>(call.dims) * sizeof(Q));
+                continue;
+            }
             float* to = query + row * call.dims;
             int64_t h = 0;
             for (; h + WIDTH <= layer.head_dim; h += WIDTH) store(to + h, mul(load(from + h), scale));
@@ -204,48 +250,91 @@ struct RowsKernel {
         memset(values(state), 0, static_cast<size_t>(rows * call.dims) * sizeof(float));
     }
 
-    // Rows of one cache by place; places outside those written repeat the nearest.
-    const float* const* as_floats(const AttentionCall& call, const C* const* found, const float* scales,
-                                  const Places& places, const float** wide_rows) {
-        widen_rows(found, scales, places, call.layer->head_dim, call.dims, wide, wide_rows);
-        return wide_rows;
+    // Float32 copies of the rows of one cache; places outside those written repeat the nearest.
+    void widen(const AttentionCall& call, const C* const* found, const float* scales, const Places& places, int64_t head,
+               const float** wide_rows) {
+        float own[TILE];
+        if (scales) find_scales(scales, places, call.layer->key_heads, head, own);
+        widen_rows(found, scales ? own : nullptr, places, call.layer->head_dim, call.dims, wide, wide_rows);
     }
 
     static void find_rows(const AttentionCall& call, const void* cache, const Places& places, int64_t head, const C** rows) {
         const QuireAttentionCall& layer = *call.layer;
-        for (int64_t t = 0; t < TILE; ++t) {
-            const int64_t slot = places.slots[least(most(t, places.low), places.high - 1)];
-            rows[t] = static_cast<const C*>(cache) + (slot * layer.key_heads + head) * layer.head_dim;
+        const C* first = static_cast<const C*>(cache) + head * layer.head_dim;
+        const int64_t slot_size = layer.key_heads * layer.head_dim;
+        for (int64_t t = 0; t < TILE; ++t) rows[t] = first + places.slots[t] * slot_size;
+    }
+
+    // While scores are computed values are on their way, while values are added up the next tile's keys.
+    void attend(const AttentionCall& call, const Item& item, const View& view, const Places& places, const Places* next,
+                float* state) {
+        ahead.aim(call.layer->value_cache, places);
+        for (int64_t head = 0; head < item.heads; ++head) weigh_head(call, item, view, places, head, state);
+        if (next) ahead.aim(call.layer->key_cache, *next);
+        for (int64_t head = 0; head < item.heads; ++head) add_head(call, item, view, places, head, state);
+    }
+
+    // Queries are as they are then, and scores are scaled afterwards.
+    static bool scores_by_pairs(const AttentionCall& call) {
+        return HAS_PAIRS && call.layer->dtype == QUIRE_BFLOAT16 && call.layer->head_dim % (2 * WIDTH) == 0;
+    }
+
+    static bool is_widened(const AttentionCall& call, int64_t rows) {
+        return IS_NARROW || (sizeof(C) < sizeof(float) && rows > 4) || call.dims != call.layer->head_dim;
+    }
+
+    void weigh_head(const AttentionCall& call, const Item& item, const View& view, const Places& places,
+                    int64_t head_of_item, float* state) {
+        const QuireAttentionCall& layer = *call.layer;
+        const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims, first = head_of_item * rows;
+        const C* found[TILE];
+        const float* wide_rows[TILE];
+        const bool widened = is_widened(call, rows);
+        const bool by_pairs = scores_by_pairs(call);
+        find_rows(call, layer.key_cache, places, head, found);
+        if (widened && !by_pairs) widen(call, found, layer.key_scales, places, head, wide_rows);
+        for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
+            if constexpr (HAS_PAIRS) {
+                const auto* pairs = reinterpret_cast<const bf16*>(query) + first * dims;
+                if (by_pairs) return score_tile(pairs, found, rows, dims, low, high, scores + first * TILE);
+            }
+            const float* queries = query + first * dims;
+            if (widened) score_tile(queries, wide_rows, rows, dims, low, high, scores + first * TILE);
+            else if constexpr (!IS_NARROW) score_tile(queries, found, rows, dims, low, high, scores + first * TILE);
+        });
+        for (int64_t row = 0; row < rows; ++row) {
+            const Bend bend{by_pairs ? layer.scale : 1.0f, layer.soft_cap, layer.slopes ? layer.slopes[view.query_head(head, row)] : 0.0f};
+            weigh(scores + (first + row) * TILE, most(view.low(row) - places.tile, 0),
+                  least(view.high(row) - places.tile, TILE), bend, places.tile - view.position(row),
+                  softmax(state)[first + row], values(state) + (first + row) * dims, dims);
         }
     }
 
-    void attend(const AttentionCall& call, const Item& item, const View& view, const Places& places, int64_t head_of_item,
-                float* state) {
+    void add_head(const AttentionCall& call, const Item& item, const View& view, const Places& places,
+                  int64_t head_of_item, float* state) {
         const QuireAttentionCall& layer = *call.layer;
-        const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims;
-        const bool is_widened = IS_NARROW || (sizeof(C) < sizeof(float) && rows > 4) || dims != layer.head_dim;
-        const float* queries = query + head_of_item * rows * dims;
-        float* total = values(state) + head_of_item * rows * dims;
+        const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims, first = head_of_item * rows;
         const C* found[TILE];
         const float* wide_rows[TILE];
-        float scales[TILE];
-        find_rows(call, layer.key_cache, places, head, found);
-        if (layer.key_scales) find_scales(layer.key_scales, places, layer.key_heads, head, scales);
-        if (is_widened)
-            score_tile(queries, as_floats(call, found, layer.key_scales ? scales : nullptr, places, wide_rows), rows, dims,
-                       places.low, places.high, scores);
-        else if constexpr (!IS_NARROW) score_tile(queries, found, rows, dims, places.low, places.high, scores);
-        for (int64_t row = 0; row < rows; ++row) {
-            const Bend bend{layer.soft_cap, layer.slopes ? layer.slopes[view.query_head(head, row)] : 0.0f};
-            weigh(scores + row * TILE, most(view.low(row) - places.tile, 0), least(view.high(row) - places.tile, TILE),
-                  bend, places.tile - view.position(row), softmax(state)[head_of_item * rows + row], total + row * dims, dims);
-        }
+        const bool widened = is_widened(call, rows);
         find_rows(call, layer.value_cache, places, head, found);
-        if (layer.value_scales) find_scales(layer.value_scales, places, layer.key_heads, head, scales);
-        if (is_widened)
-            add_values_of_tile(scores, as_floats(call, found, layer.value_scales ? scales : nullptr, places, wide_rows),
-                               rows, places.low, places.high, dims, total);
-        else if constexpr (!IS_NARROW) add_values_of_tile(scores, found, rows, places.low, places.high, dims, total);
+        if (widened) widen(call, found, layer.value_scales, places, head, wide_rows);
+        for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
+            float* total = values(state) + first * dims;
+            if (widened) add_values_of_tile(scores + first * TILE, wide_rows, rows, low, high, dims, total);
+            else if constexpr (!IS_NARROW)
+                add_values_of_tile(scores + first * TILE, found, rows, low, high, dims, total);
+        });
+    }
+
+    // Calls body(low, high) for STRIP places after the other, and asks for as much of what comes next as it reads.
+    template <class F>
+    void for_strips(const Item& item, const Places& places, const F& body) {
+        const int64_t lines = up(STRIP * lines_of_slot(), item.heads);
+        for (int64_t t = places.low / STRIP * STRIP; t < places.high; t += STRIP) {
+            ahead.take(lines);
+            body(most(t, places.low), least(t + STRIP, places.high));
+        }
     }
 
     // Adds the result of a later segment to `into`.

@@ -124,6 +124,8 @@ struct TilesKernel {
                     row < view.rows ? layer.slopes[view.query_head(item.head + head, row)] * LOG2_E : 0.0f;
     }
 
+    static void expect(const AttentionCall&, const Item&, const Places&) {}
+
     static void read_queries(const AttentionCall& call, const Item& item, const View& view, int64_t head, int64_t first,
                              bf16* packed) {
         const QuireAttentionCall& layer = *call.layer;
@@ -181,7 +183,11 @@ struct TilesKernel {
             }
     }
 
-    void attend(const AttentionCall& call, const Item& item, const View&, const Places& places, int64_t head,
+    void attend(const AttentionCall& call, const Item& item, const View&, const Places& places, const Places*, float* state) {
+        for (int64_t head = 0; head < item.heads; ++head) attend_head(call, item, places, head, state);
+    }
+
+    void attend_head(const AttentionCall& call, const Item& item, const Places& places, int64_t head,
                 float* state) {
         const QuireAttentionCall& layer = *call.layer;
         float key_scales[TILE], value_scales[TILE];

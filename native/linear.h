@@ -141,10 +141,9 @@ static void linear_tile(const LinearCall<T>& call, int64_t row, int64_t panel) {
         }
 }
 
-// Few rows leave registers free: several panels at once hide the latency of the accumulators.
-constexpr int panels_at_once(int rows) {
-    return WIDTH == 16 ? (rows == 1 ? 4 : rows <= 3 ? 2 : 1) : WIDTH == 8 && rows == 1 ? 2 : 1;
-}
+// Few rows leave registers free: several panels at once hide the latency of the accumulators. One row waits for memory
+// alone, which gives most when weights are read from end to end.
+constexpr int panels_at_once(int rows) { return (WIDTH == 16 && rows > 1 && rows <= 3) || (WIDTH == 8 && rows == 1) ? 2 : 1; }
 
 template <class T, int ROWS>
 static void linear_rows_of_panels(const LinearCall<T>& call, int64_t row, int64_t first, int64_t last) {

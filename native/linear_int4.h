@@ -100,7 +100,7 @@ NOINLINE void finish_int4(const Int4Call& call, int64_t row, int64_t output, con
     with_dtype(call.dtype, [&](auto type) { finish_int4_typed<decltype(type)>(call, row, output, sums); });
 }
 
-constexpr int64_t INT4_AHEAD = 2048;  // bytes of weights asked for before they are needed
+constexpr int64_t INT4_AHEAD = 4096;  // bytes of weights asked for before they are needed
 
 // ROWS rows of inputs against PANELS panels, by dot products.
 template <int ROWS, int PANELS>
@@ -150,7 +150,7 @@ static void int4_tile(const Int4Call& call, int64_t row, int64_t panel) {
 }
 
 constexpr int INT4_ROWS = WIDTH == 16 ? 6 : 2;  // whole and scaled sums share the registers
-constexpr int int4_panels_at_once(int rows) { return WIDTH == 16 ? (rows == 1 ? 4 : rows <= 3 ? 2 : 1) : 1; }
+constexpr int int4_panels_at_once(int rows) { return WIDTH == 16 && rows > 1 && rows <= 3 ? 2 : 1; }
 
 template <int ROWS>
 static void int4_rows_of_panels(const Int4Call& call, int64_t row, int64_t first, int64_t last) {

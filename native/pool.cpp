@@ -6,7 +6,8 @@
 // and the caller changes the job's fields only when every claimed chunk is done: so a claimed chunk may read the
 // fields, and the caller waits for chunks in work but never for a thread that has not claimed one.
 //
-// A worker without work spins for SPIN_NS, then sleeps in the kernel. When there are as many threads as cores,
+// A worker without work spins for SPIN_NS, then sleeps in the kernel; while somebody holds the workers they go on spinning,
+// because waking one takes as long as a small call (tens of microseconds on a virtual machine). When there are as many threads as cores,
 // each worker is pinned to one; the core that is left is the caller's, and if the caller wanders onto a worker's
 // core the two change places.
 #include "pool.h"
@@ -35,6 +36,7 @@ struct Worker {
 std::atomic<uint64_t> cursor{0};
 std::atomic<uint32_t> job{0};  // the number in cursor, alone, to sleep on
 std::atomic<uint32_t> sleeping{0};
+std::atomic<int> holders{0};
 std::atomic<int64_t> done{0};
 std::atomic<bool> stopping{false};
 Body job_body;
@@ -79,7 +81,7 @@ void wait_for_work(uint32_t last) {
     int64_t until = now_ns() + SPIN_NS;
     while (job.load(std::memory_order_acquire) == last) {
         for (int i = 0; i < 8; ++i) pause();
-        if (now_ns() < until) continue;
+        if (holders.load(std::memory_order_relaxed) || now_ns() < until) continue;
         sleeping.fetch_add(1);
         futex(&job, FUTEX_WAIT, last);
         sleeping.fetch_sub(1);
@@ -153,6 +155,7 @@ void start_workers(int count) {
 void forget_workers() {
     num_workers = 0;
     sleeping = 0;
+    holders = 0;
     pthread_mutex_init(&busy, nullptr);
 }
 
@@ -177,6 +180,13 @@ void run_chunks(Body body, void* context, int64_t chunks) {
     }
     pthread_mutex_unlock(&busy);
 }
+
+void hold_workers() {
+    holders.fetch_add(1);
+    if (sleeping.load()) futex(&job, FUTEX_WAKE, MAX_THREADS);
+}
+
+void release_workers() { holders.fetch_sub(1); }
 
 void set_threads(int count) {
     count = count < 1 ? 1 : count > MAX_THREADS ? MAX_THREADS : count;

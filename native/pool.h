@@ -11,6 +11,10 @@ using Body = void (*)(void* context, int64_t chunk);
 // Which thread takes which chunk is left open, so a chunk must not depend on the others.
 void run_chunks(Body body, void* context, int64_t chunks);
 
+// Between the two, workers without work do not go to sleep: calls are to follow each other closely.
+void hold_workers();
+void release_workers();
+
 // Threads that compute, the caller included. Ends and starts workers as needed; not while a call is running.
 void set_threads(int count);
 int threads();

@@ -7,10 +7,18 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from quire.api.llm import LLM
     from quire.base.constraints import StructuredOutputsParams
-    from quire.base.messages import SamplingParams
+    from quire.base.messages import PoolingParams, SamplingParams
+    from quire.text.session import BeamSearchParams
 
 __version__ = "0.1.0"
-__all__ = ["LLM", "SamplingParams", "StructuredOutputsParams", "__version__"]
+__all__ = [
+    "LLM",
+    "BeamSearchParams",
+    "PoolingParams",
+    "SamplingParams",
+    "StructuredOutputsParams",
+    "__version__",
+]
 
 
 def __getattr__(name: str) -> Any:
@@ -18,10 +26,14 @@ def __getattr__(name: str) -> Any:
         from quire.api.llm import LLM
 
         return LLM
-    if name == "SamplingParams":
-        from quire.base.messages import SamplingParams
+    if name in ("SamplingParams", "PoolingParams"):
+        from quire.base import messages
 
-        return SamplingParams
+        return getattr(messages, name)
+    if name == "BeamSearchParams":
+        from quire.text.session import BeamSearchParams
+
+        return BeamSearchParams
     if name == "StructuredOutputsParams":
         from quire.base.constraints import StructuredOutputsParams
 

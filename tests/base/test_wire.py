@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from quire.base.commands import ResetPrefixes
 from quire.base.errors import EngineFault
 from quire.base.messages import EngineRequest, SamplingParams
-from quire.base.wire import Abort, Codec, Downward, Stop, Submit
+from quire.base.wire import Abort, Ask, Codec, Downward, Stop, Submit
 
 
 def test_messages_survive_the_wire():
@@ -18,7 +19,7 @@ def test_messages_survive_the_wire():
         request_id="a", prompt_token_ids=[1, 2], sampling=sampling, seed=7, media_keys=["x"]
     )
     codec = Codec(Downward)
-    for message in (Submit(request), Abort("a"), Stop()):
+    for message in (Submit(request), Abort("a"), Ask(3, ResetPrefixes(with_running=True)), Stop()):
         assert codec.decode(codec.encode(message)) == message
 
 

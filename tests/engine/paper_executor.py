@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 
+from quire.base.commands import Command, FreeKV, Sleep, WakeUp
 from quire.base.messages import (
     Chunk,
     PositionLogprobs,
@@ -41,8 +42,19 @@ class PaperExecutor:
         self.failing_tokens: set[int] = set()  # a history with one of these has non-finite logits
         self.is_broken = False  # the forward pass raises
         self.plans: list[StepPlan] = []
+        self.commands: list[Command] = []
+        self.is_asleep = False
+
+    def answer(self, command: Command) -> None:
+        """Freed memory holds nothing, and a sleeper computes nothing."""
+        self.commands.append(command)
+        if isinstance(command, Sleep | FreeKV):
+            self.slots = [None] * len(self.slots)
+        if isinstance(command, Sleep | WakeUp):
+            self.is_asleep = isinstance(command, Sleep)
 
     def execute(self, plan: StepPlan) -> StepResult:
+        assert not self.is_asleep
         self.plans.append(plan)
         for sequence_id in plan.ended:
             self.known.pop(sequence_id, None)

@@ -32,6 +32,7 @@ def engine_config(
             enable_prefix_caching=prefix_caching,
         ),
         scheduler=SchedulerConfig(**limits),
+        enable_sleep_mode=True,
     )
 
 

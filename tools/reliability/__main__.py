@@ -11,13 +11,14 @@ import signal
 import sys
 import time
 
-from tools.reliability import deaths, loads
+from tools.reliability import deaths, hostile, loads
 from tools.reliability.figure import machine, table
 
 # name → (n, n of --quick, measurement)
 FIGURES = {
     "kill": (200, 2, lambda n, chooser: deaths.engine_deaths(n, chooser, signal.SIGKILL)),
     "stop": (50, 1, lambda n, chooser: deaths.engine_deaths(n, chooser, signal.SIGSTOP)),
+    "restart": (20, 1, lambda n, _: deaths.restarts(n)),
     "server": (200, 2, lambda n, _: deaths.server_deaths(n)),
     "drain": (50, 2, deaths.drains),
     "nan": (20, 2, lambda n, _: deaths.poisoned_row(n)),
@@ -26,6 +27,8 @@ FIGURES = {
     "overload": (300, 10, loads.overload),
     "disconnects": (10_000, 300, loads.disconnects),
     "memory": (100_000, 2000, loads.memory),
+    "fuzz": (100_000, 2000, hostile.fuzz),
+    "checkpoints": (200, 10, hostile.damaged_checkpoints),
 }
 
 

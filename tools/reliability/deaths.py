@@ -6,7 +6,11 @@ import asyncio
 import os
 import random
 import signal
+import subprocess
+import sys
+import tempfile
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.reliability.figure import Figure, percentile, spread
@@ -15,6 +19,7 @@ from tools.reliability.streams import Reply, ask, mixed_bodies
 
 NUM_STREAMS = 64
 NUM_TOKENS = 120
+SIDE_BY_SIDE = 4  # servers at once, where no time is measured
 MAX_FAULTS_PER_SERVER = 2  # three deaths of an engine within a minute end the service, as they should
 
 
@@ -88,9 +93,45 @@ def engine_deaths(n: int, chooser: random.Random, number: int) -> Figure:
     return Figure("kill -STOP of the engine, same", "found ≤ 5 s, all equal", n, text, met)
 
 
+def restarts(n: int) -> Figure:
+    """n kills of an engine of Qwen3-0.6B's shape under 8 streams: until it takes requests again, and until each
+    stream goes on."""
+    ready_s: list[float] = []
+    gaps_s: list[float] = []
+    num_broken = 0
+    body = {"prompt": "Tell me.", "temperature": 0, "ignore_eos": True, "max_tokens": 40, "stream": True}
+    bodies = [{**body, "return_token_ids": True}] * 8
+
+    async def strike(server: Server) -> list[Reply]:
+        asking = [asyncio.create_task(ask(server.port, "/v1/completions", body)) for body in bodies]
+        while server.metrics()["vllm:generation_tokens_total"] < 8:
+            await asyncio.sleep(0.02)
+        os.kill(server.engine(), signal.SIGKILL)
+        struck_s = time.monotonic()
+        while await asyncio.to_thread(server.status, "/ready") == 200:
+            await asyncio.sleep(0.01)
+        while await asyncio.to_thread(server.status, "/ready") != 200:
+            await asyncio.sleep(0.01)
+        ready_s.append(time.monotonic() - struck_s)
+        return await asyncio.gather(*asking)
+
+    with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
+        make = [sys.executable, "-m", "quire", "bench", "shape", "qwen3-0.6b", f"{folder}/model", "--weights"]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        for _ in range(n):
+            with Server(f"{folder}/model", "--max-model-len", "1024", VLLM_CACHE_ROOT=folder) as server:
+                replies = asyncio.run(strike(server))
+            num_broken += sum(not reply.is_whole for reply in replies)
+            gaps_s += [max(reply.gaps_s) for reply in replies]
+    text = (
+        f"ready again after {spread(ready_s)}; gap of a stream {spread(gaps_s)}; {num_broken} streams broken"
+    )
+    met = max(ready_s) <= 2.0 and num_broken == 0
+    return Figure("kill -9 of an engine of Qwen3-0.6B's shape", "ready ≤ 2 s", n, text, met)
+
+
 def server_deaths(n: int) -> Figure:
     """n kills of the server process under streams; what is left two seconds later."""
-    num_left = 0
     shared_memory = set(os.listdir("/dev/shm"))
 
     async def kill_amid_streams(server: Server) -> None:
@@ -100,15 +141,18 @@ def server_deaths(n: int) -> Figure:
         server.process.kill()
         await asyncio.gather(*asking)
 
-    for _ in range(n):
+    def kill_one(_: int) -> int:
         with Server() as server:
             engine = server.engine()
             asyncio.run(kill_amid_streams(server))
             server.process.wait()
             time.sleep(2)
-            num_left += state(engine) not in ("", "Z")
-            num_left += len(set(os.listdir("/dev/shm")) - shared_memory)
-            num_left += sum(path.name != "log" for path in Path(server.folder).iterdir())
+            left = [path for path in Path(server.folder).iterdir() if path.name != "log"]
+            return len(left) + (state(engine) not in ("", "Z"))
+
+    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+        num_left = sum(pool.map(kill_one, range(n)))
+    num_left += len(set(os.listdir("/dev/shm")) - shared_memory)
     text = f"{num_left} processes, sockets and segments left"
     return Figure("kill -9 of the server", "0 left after 2 s", n, text, num_left == 0)
 

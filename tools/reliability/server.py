@@ -23,9 +23,7 @@ class Server:
 
     def __init__(self, *arguments: str, plugin: str = "", **variables: str) -> None:
         self.folder = Path(tempfile.mkdtemp(prefix="reliability-"))
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = free_port()
         environment = {**os.environ, "XDG_RUNTIME_DIR": str(self.folder), **variables}
         if plugin:
             environment["VLLM_PLUGINS"] = plugin
@@ -99,6 +97,12 @@ class Server:
         return values
 
 
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def state(pid: int) -> str:
     """The kernel's letter for what a process does; empty when there is none."""
     try:
@@ -108,11 +112,13 @@ def state(pid: int) -> str:
 
 
 def resident_bytes(pid: int) -> int:
-    """A process's share of the memory it is in, without what it only maps."""
+    """What a process holds of its own. Pages of files are left out: its share of them changes with the other
+    processes that map the same libraries."""
+    total = 0
     for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return int(line.split()[1]) * 1024
-    return 0
+        if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
+            total += int(line.split()[1]) * 1024
+    return total
 
 
 def num_descriptors(pid: int) -> int:

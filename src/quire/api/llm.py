@@ -8,15 +8,26 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from quire.api.beams import BeamSearchOutput, search_beams
+from quire.api.llm_pooling import OfflinePooling, Params
 from quire.api.startup import Startup, prepare_startup
+from quire.base.commands import ResetPrefixes
 from quire.base.config import Asked
+from quire.base.dotted import dotted_path
 from quire.base.errors import InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import ByteProgress
 from quire.engine.client import InProcessClient
-from quire.text.session import OutputStream, RequestOutput, Session
+from quire.text.parsers import REASONING_FORMATS
+from quire.text.pooling import (
+    ClassificationRequestOutput,
+    EmbeddingRequestOutput,
+    PoolingRequestOutput,
+    ScoringRequestOutput,
+)
+from quire.text.session import BeamSearchParams, OutputStream, RequestOutput, Session
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import AbsentTokenizer, Tokenizer
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -31,10 +42,12 @@ class LLM:
     """A model loaded into this process. Keywords are `quire serve`'s options with underscores.
 
     Raises ConfigError or CheckpointError when the model cannot be loaded as asked. Without a model, the
-    built-in one is used.
+    built-in one is used. `logits_processors` may hold classes.
     """
 
     def __init__(self, model: str | None = None, **settings: Any) -> None:
+        if classes := settings.get("logits_processors"):
+            settings["logits_processors"] = [c if isinstance(c, str) else dotted_path(c) for c in classes]
         self._load(prepare_startup(Asked.from_keywords({"model": model, **settings})))
 
     @classmethod
@@ -50,14 +63,22 @@ class LLM:
         weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
         self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
         weights.finish()
+        has_text, folder = self.config.has_tokenizer, Path(self.config.text_folder)
         self._session = Session(
             None,  # this class steps the engine itself
             self.config,
-            Tokenizer.load(Path(self.config.text_folder)),
-            ChatTemplate.load(Path(self.config.text_folder), server.chat_template),
+            Tokenizer.load(folder) if has_text else AbsentTokenizer(self.config.card.vocab_size),
+            ChatTemplate.load(folder, server.chat_template) if has_text else None,
             server.sampling_defaults,
         )
+        self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
+        self._session.extra_arguments = frozenset(self._client.extra_arguments)
         self._num_requests = 0
+        self._pooling = OfflinePooling(self._client, self._session, self._next_id)
+
+    def _next_id(self) -> str:
+        self._num_requests += 1
+        return str(self._num_requests - 1)
 
     def get_tokenizer(self) -> Tokenizer:
         return self._session.tokenizer
@@ -92,6 +113,35 @@ class LLM:
         ]
         return self._finish(streams, use_tqdm)
 
+    def beam_search(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        params: BeamSearchParams,
+        *,
+        use_tqdm: bool = False,
+        concurrency_limit: int | None = None,
+    ) -> list[BeamSearchOutput]:
+        """The best `params.beam_width` continuations of every prompt, best first, in the order of the prompts.
+
+        At most `concurrency_limit` prompts are worked on at a time. Raises InvalidValue naming the field before
+        anything is computed.
+        """
+        sampling = SamplingParams(
+            n=params.beam_width,
+            max_tokens=params.max_tokens,
+            logprobs=params.num_candidates,
+            ignore_eos=params.ignore_eos,
+            allowed_token_ids=params.allowed_token_ids,
+            skip_special_tokens=params.skip_special_tokens,
+            include_stop_str_in_output=params.include_stop_str_in_output,
+        )
+        params.step_sampling(params.num_candidates, self.config.max_logprobs)
+        streams = [self._open(prompt, sampling, 0) for prompt in _as_list(prompts)]
+        return search_beams(
+            self._client, self._session, [stream.request for stream in streams], params,
+            at_once=concurrency_limit or len(streams), bar=_progress(len(streams), use_tqdm),
+        )  # fmt: skip
+
     def chat(
         self,
         messages: Sequence[Message] | Sequence[list[Message]],
@@ -119,8 +169,55 @@ class LLM:
             prompts.append({"prompt": text, "add_special_tokens": False})
         return self.generate(prompts, sampling_params, use_tqdm=use_tqdm)
 
-    def reset_prefix_cache(self) -> None:
-        self._client.forget_prefixes()
+    def embed(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[EmbeddingRequestOutput]:
+        """A vector for each prompt, of a model that is pooled (`runner="pooling"`)."""
+        asked = _as_list(prompts)
+        return self._pooling.embed(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def classify(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[ClassificationRequestOutput]:
+        """Probabilities of the classifier's labels for each prompt."""
+        asked = _as_list(prompts)
+        return self._pooling.classify(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def encode(
+        self,
+        prompts: Prompt | Sequence[Prompt],
+        pooling_params: Params = None,
+        *,
+        pooling_task: str | None = None,
+        use_tqdm: bool = True,
+    ) -> list[PoolingRequestOutput]:
+        """Whatever the model is pooled into, as arrays; `pooling_task` picks among what it can do."""
+        asked = _as_list(prompts)
+        bar = _progress(len(asked), use_tqdm)
+        return self._pooling.encode(asked, pooling_params, bar, task=pooling_task)
+
+    def reward(
+        self, prompts: Prompt | Sequence[Prompt], *, pooling_params: Params = None, use_tqdm: bool = True
+    ) -> list[PoolingRequestOutput]:
+        """A reward model's scores of every token."""
+        asked = _as_list(prompts)
+        return self._pooling.reward(asked, pooling_params, _progress(len(asked), use_tqdm))
+
+    def score(
+        self,
+        data_1: str | Sequence[str],
+        data_2: str | Sequence[str],
+        *,
+        pooling_params: Params = None,
+        use_tqdm: bool = True,
+    ) -> list[ScoringRequestOutput]:
+        """How well texts go together: one of `data_1` with each of `data_2`, or pair by pair."""
+        num_texts = 1 if isinstance(data_2, str) else len(data_2)
+        return self._pooling.score(data_1, data_2, pooling_params, _progress(num_texts, use_tqdm))
+
+    def reset_prefix_cache(self) -> bool:
+        """Compute prompts anew that begin like earlier ones; returns whether nothing is remembered any more."""
+        return self._client.ask(ResetPrefixes())
 
     def _params_for(
         self, given: SamplingParams | Sequence[SamplingParams] | None, num_prompts: int
@@ -139,14 +236,14 @@ class LLM:
         body = fields.get("prompt_token_ids", fields.get("prompt"))
         if body is None:
             raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
-        self._num_requests += 1
         request = self._session.prepare_now(
             body,
             msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
-            request_id=str(self._num_requests - 1),
+            request_id=self._next_id(),
             priority=priority,
             cache_salt=fields.get("cache_salt", ""),
             add_special_tokens=fields.get("add_special_tokens", True),
+            reasoning=self._reasoning,
         )
         return OutputStream(request, self._session.tokenizer, body if isinstance(body, str) else None)
 

@@ -50,11 +50,17 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
     config_folder = None
     if asked["hf_config_path"]:
         config_folder = _locate(asked, redirects, asked["hf_config_path"], None)
-    card = read_card(folder, name=name, hf_overrides=asked["hf_overrides"], config_folder=config_folder)
+    card = read_card(
+        folder,
+        name=name,
+        hf_overrides=asked["hf_overrides"],
+        config_folder=config_folder,
+        reads_pickled=asked["load_format"] == "pt",
+    )
     if asked["disable_sliding_window"]:
         card = within_window(card)
     if asked["load_format"] != "dummy":
-        verify_checkpoint(card)
+        verify_checkpoint(card, asked["load_format"])
     card = _with_generation_config(card, asked["generation_config"])
     tokenizer_folder = ""
     if asked["tokenizer"] or asked["tokenizer_revision"]:
@@ -69,6 +75,10 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         found_parsers=_found_parsers(asked, Path(tokenizer_folder or folder), card),
     )
     verify_backend(resolution.engine.grammar.backend)
+    if resolution.server.traces is not None:
+        from quire.api.tracing import verify_exporter
+
+        verify_exporter(resolution.server.traces)
     lap("resolve")
     return Startup(folder, machine, resolution)
 
@@ -111,6 +121,7 @@ def _locate(asked: Asked, redirects: dict[str, str], name: str, revision: str | 
         token=True if token == "true" else token,
         ignore_patterns=tuple(asked["ignore_patterns"]),
         shows_progress=asked["use_tqdm_on_load"],
+        pickled=asked["load_format"] == "pt",
     )
     return locate_model(
         redirects.get(name, name), revision=revision, download_dir=asked["download_dir"], download=options

@@ -10,6 +10,8 @@
     ├── CheckpointError      model folder unusable             exit 1
     └── EngineFault          ours                             500
         ├── EngineDead       the engine process is gone       503
+        ├── EngineAsleep     it gave its memory back          503
+        ├── CommandFailed    an administrator's command failed 500
         └── Overloaded       admission limit reached          503 + Retry-After
 
 A message says what was given, what is allowed and what to do.
@@ -87,6 +89,19 @@ class EngineDead(EngineFault):
 
     status = 503
     code = "service_unavailable"
+
+
+class EngineAsleep(EngineFault):
+    """The engine sleeps and requests are refused until it is woken."""
+
+    status = 503
+    code = "engine_asleep"
+
+
+class CommandFailed(EngineFault):
+    """A command to the engine could not be carried out. Its message goes to the administrator who gave it."""
+
+    code = "command_failed"
 
 
 class Overloaded(EngineFault):

@@ -7,6 +7,7 @@ VLLM_PLUGINS names it: a package that happens to be installed does not decide wh
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from quire.base.errors import ConfigError
 
@@ -33,3 +34,26 @@ def run_plugins(names: Sequence[str]) -> None:
             raise ConfigError(
                 f"VLLM_PLUGINS: {name} failed ({type(problem).__name__}: {problem})", setting="plugins"
             ) from problem
+
+
+def load_entry_point(name: str, groups: Sequence[str], *, setting: str) -> Any:
+    """What an installed package offers under this name, in the first of `groups` that has it. Raises ConfigError."""
+    from importlib.metadata import entry_points
+
+    flag = "--" + setting.replace("_", "-")
+    for group in groups:
+        for point in entry_points(group=group, name=name):
+            try:
+                return point.load()
+            except Exception as problem:  # whatever somebody else's code raises
+                raise ConfigError(
+                    f"{flag}: {name} cannot be loaded ({type(problem).__name__}: {problem})", setting=setting
+                ) from problem
+    there = (
+        ", ".join(sorted({point.name for group in groups for point in entry_points(group=group)})) or "none"
+    )
+    raise ConfigError(
+        f"{flag}: no installed package offers {name!r} under {' or '.join(groups)}; there is {there}; "
+        "a class of your own is package.module:Class",
+        setting=setting,
+    )

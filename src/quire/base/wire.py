@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
+from quire.base.commands import AnyCommand
 from quire.base.config import EngineConfig
 from quire.base.errors import EngineFault, UserError
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
@@ -36,8 +39,11 @@ class Resume(msgspec.Struct, frozen=True, tag="resume"):
     request_id: str
 
 
-class ForgetPrefixes(msgspec.Struct, frozen=True, tag="forget_prefixes"):
-    """Empty the prefix cache."""
+class Ask(msgspec.Struct, frozen=True, tag="ask"):
+    """Carry this out between two steps, and answer under the same `ask_id`."""
+
+    ask_id: int
+    command: AnyCommand
 
 
 class Stop(msgspec.Struct, frozen=True, tag="stop"):
@@ -56,6 +62,7 @@ class Ready(msgspec.Struct, frozen=True, tag="ready"):
 
     split_s: dict[str, float]
     providers: list[str]  # one line per op: who runs it and why
+    extra_arguments: list[str] = []  # names that requests may use for logits processors
 
 
 class Events(msgspec.Struct, frozen=True, tag="events"):
@@ -65,6 +72,23 @@ class Events(msgspec.Struct, frozen=True, tag="events"):
     stats: EngineStats
 
 
+class Problem(msgspec.Struct, frozen=True):
+    """Why a command was not carried out; `is_callers` where it asked for what is not allowed, in `field` if any."""
+
+    message: str
+    field: str | None = None
+    is_callers: bool = False
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True, tag="answer"):
+    """What came of an Ask: the command's value, or the problem. `stats` stand as it left them."""
+
+    ask_id: int
+    stats: EngineStats
+    value: Any = None
+    problem: Problem | None = None
+
+
 class Failed(msgspec.Struct, frozen=True, tag="failed"):
     """The engine gives up: `kind` is the error's class name in base/errors."""
 
@@ -72,8 +96,8 @@ class Failed(msgspec.Struct, frozen=True, tag="failed"):
     message: str
 
 
-Downward = Configure | Submit | Abort | Pause | Resume | ForgetPrefixes | Stop
-Upward = Loading | Ready | Events | Failed
+Downward = Configure | Submit | Abort | Pause | Resume | Ask | Stop
+Upward = Loading | Ready | Events | Answer | Failed
 
 
 class Codec:

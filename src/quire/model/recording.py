@@ -13,23 +13,23 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
-from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
+from quire.model.layers import AttentionBatch, LayerKV, Network, StepInput
 
 
 class Recording:
-    """The forward pass of `model` over `caches`, for steps of up to `capacity` tokens."""
+    """The forward pass of `model` over `caches` (none for an encoder), for steps of up to `capacity` tokens."""
 
-    def __init__(self, model: CausalLM, caches: list[LayerKV], capacity: int, backend: str) -> None:
+    def __init__(self, model: Network, caches: list[LayerKV], capacity: int, backend: str) -> None:
         # any batch of that many tokens does: its contents are the step's when it runs
-        batch = AttentionBatch(
-            list(range(capacity + 1)), [1] * capacity, [[0]] * capacity, _block_size(caches)
-        )
-        token_ids_T, positions_T, slots_T = torch.zeros(3, capacity, dtype=torch.int64)
+        table, block_size = ([0], int(caches[0].key.shape[1])) if caches else ([], 1)
+        batch = AttentionBatch(list(range(capacity + 1)), [1] * capacity, [table] * capacity, block_size)
+        token_ids_T, positions_T, slots_T, types_T = torch.zeros(4, capacity, dtype=torch.int64)
         self._inputs = token_ids_T, positions_T, slots_T
+        self._types_T = types_T
         self._kept = model, caches  # whose memory the calls read and write
         self._tape: Tape = importlib.import_module(f"quire.model.kernels.{backend}.tape").Tape(batch)
         with self._tape.recording():
-            self._hidden_TH = model(StepInput(*self._inputs, batch, caches))
+            self._hidden_TH = model(StepInput(*self._inputs, batch, caches, types_T))
 
     def __len__(self) -> int:
         """How many calls of the backend a step makes."""
@@ -44,11 +44,12 @@ class Recording:
         given = step.token_ids_T, step.positions_T, step.slots_T
         for ours, theirs in zip(self._inputs, given, strict=True):
             ours[:tokens] = theirs
+        self._types_T[:tokens] = 0 if step.token_type_ids_T is None else step.token_type_ids_T
         self._tape.replay(step.attention)
         return self._hidden_TH[:tokens]
 
 
-def record(model: CausalLM, caches: list[LayerKV], capacity: int) -> Recording:
+def record(model: Network, caches: list[LayerKV], capacity: int) -> Recording:
     """Raises Unrecordable with the reason of each backend; the network then runs as it is."""
     reasons: list[str] = []
     for backend in BACKENDS:
@@ -63,7 +64,3 @@ def record(model: CausalLM, caches: list[LayerKV], capacity: int) -> Recording:
             except Unrecordable as refusal:
                 reasons.append(f"{backend}: {refusal}")
     raise Unrecordable("; ".join(reasons))
-
-
-def _block_size(caches: list[LayerKV]) -> int:
-    return int(caches[0].key.shape[1])

@@ -30,6 +30,19 @@ def test_base_url(changes, url):
     assert report.base_url(ServerConfig(served_model_names=["m"], **changes)) == url
 
 
+@pytest.mark.parametrize(
+    ("changes", "lines"),
+    [
+        ({}, ["  http://localhost:8000/  (chat page)", "  http://localhost:8000/docs  (API reference)"]),
+        ({"has_docs": False}, ["  http://localhost:8000/  (chat page)"]),
+        ({"has_ui": False}, ["  http://localhost:8000/docs  (API reference)"]),
+        ({"uds": "/tmp/s"}, []),
+    ],
+)
+def test_pages_are_named(changes, lines):
+    assert report.page_lines(ServerConfig(served_model_names=["m"], **changes)) == lines
+
+
 def curl(tmp_path, *words: str) -> list[str]:
     folder = tmp_path / "it's a model"
     if not folder.exists():

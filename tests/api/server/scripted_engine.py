@@ -9,9 +9,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+from quire.base.commands import Command, ResetPrefixes
 from quire.base.config import CacheConfig, EngineConfig, ModelCard, SchedulerConfig, ServerConfig
 from quire.base.errors import EngineDead, Quarantined
 from quire.base.messages import EngineRequest, EngineStats, PositionLogprobs, RequestTimes, TokenEvent
+from quire.base.wire import Ready
 from quire.engine.client import EngineState, EventStream
 
 EOS = "<|im_end|>"
@@ -95,13 +97,17 @@ class ScriptedEngine:
         self.script = script
         self.state = EngineState.READY
         self.stats = EngineStats(num_blocks=64)
+        self.ready: Ready | None = None
         self.step_sizes = Counter({1: 3, 20: 1})
+        self.listeners: list[Callable[[EngineStats], None]] = []
         self.load_done_bytes, self.load_total_bytes = 0, 0
         self.failure = ""
         self.pause_after: int | None = None
         self.num_cached_tokens = 0
         self.num_preemptions = 0
         self.aborted: list[str] = []
+        self.asked: list[Command] = []
+        self.answers: dict[type[Command], object] = {ResetPrefixes: True}
         self.requests: list[EngineRequest] = []
         self.num_shutdowns = 0
         self.num_reaps = 0
@@ -140,6 +146,14 @@ class ScriptedEngine:
         self._streams.pop(request_id, None)
         if request_id in self._tasks:
             self._tasks.pop(request_id).cancel()
+
+    async def ask(self, command: Command) -> object:
+        """What `answers` has for it, raised where that is an error."""
+        self.asked.append(command)
+        answer = self.answers.get(type(command))
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def die(self, reason: str) -> None:
         self.state, self.failure = EngineState.DEAD, reason

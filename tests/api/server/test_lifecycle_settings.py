@@ -10,6 +10,7 @@ import pytest
 from tests.api.server.test_lifecycle import LIMIT_S, Running, frames
 
 from quire.api.server.stats_log import StatsLog
+from quire.base.commands import ResetPrefixes
 from quire.base.errors import ConfigError
 
 
@@ -82,15 +83,11 @@ def test_a_server_may_outlive_its_engine(run):
 async def test_routes_for_development_are_there_only_where_asked(make_service, connect):
     for has_routes, status in ((False, 404), (True, 200)):
         service = make_service(has_dev_routes=has_routes, api_keys=[])
-        service.client.forgotten = 0
-        service.client.forget_prefixes = lambda client=service.client: setattr(
-            client, "forgotten", client.forgotten + 1
-        )
         async with connect(service) as client:
             info = await client.get("/server_info")
             reset = await client.post("/reset_prefix_cache")
         assert (info.status_code, reset.status_code) == (status, status)
-        assert service.client.forgotten == int(has_routes)
+        assert service.client.asked == ([ResetPrefixes()] if has_routes else [])
     assert info.json()["engine"]["cache"]["block_size"] == 16
     assert "api_keys" not in info.json()["server"]
 

@@ -8,7 +8,16 @@ from pathlib import Path
 import pytest
 from tests.base.config.conftest import make_card, make_machine
 
-from quire.base.config import SETTINGS, Asked, Effect, FoundParsers, count_coverage, kinds, resolve
+from quire.base.config import (
+    SETTINGS,
+    Asked,
+    Effect,
+    FoundParsers,
+    PoolingFacts,
+    count_coverage,
+    kinds,
+    resolve,
+)
 from quire.base.config.reference import settings_page
 from quire.base.errors import ConfigError
 
@@ -25,7 +34,8 @@ VARIABLES = [words[1] for words in LINES if words[0] == "variable"]
 def run(words=(), environ=None):
     asked = Asked.from_arguments(["org/example", *words], environ or {})
     found = FoundParsers(tool="hermes", tool_reason="a template that shows it")
-    return resolve(asked, make_card(), make_machine(), found_parsers=found)
+    card = make_card(pooling=PoolingFacts(classifier_from_token=["no", "yes"]))  # so that it can be converted
+    return resolve(asked, card, make_machine(), found_parsers=found)
 
 
 def as_text(value) -> str:
@@ -111,6 +121,12 @@ CHOICES = [
 ]
 
 
+COMPANIONS = {  # what a setting means nothing without
+    "enable-ssl-refresh": ["--ssl-certfile", "c.pem"],
+    "ssl-cert-reqs": ["--ssl-ca-certs", "a.pem"],
+}
+
+
 @pytest.mark.parametrize("name", sorted({name for name, _ in CHOICES}))
 def test_each_choice_starts_or_is_refused_with_the_stated_reason(name):
     setting = SETTINGS.by_dest[name.replace("-", "_")]
@@ -122,6 +138,7 @@ def test_each_choice_starts_or_is_refused_with_the_stated_reason(name):
             words = [setting.flag if value == "1" else setting.negative_flags[0]]
         else:
             words = [setting.flag, value]
+        words += COMPANIONS.get(name, [])
         read = [setting.kind.read(value)] if setting.many else setting.kind.read(value)
         state = setting.state_of(read, "cpu")
         if state.effect is Effect.REFUSED:

@@ -29,6 +29,13 @@ EFFECTS = {
     ),
     "max-logprobs": (["--max-logprobs", "-1"], "engine.max_logprobs", -1),
     "logprobs-mode": (["--logprobs-mode", "raw_logits"], "engine.logprobs_mode", "raw_logits"),
+    "runner": (["--runner", "pooling"], "engine.pooler.task", "embed"),
+    "convert": (["--convert", "embed"], "engine.pooler.tasks", ["embed", "token_embed"]),
+    "pooler-config": (
+        ["--runner", "pooling", "--pooler-config.pooling_type", "MEAN"],
+        "engine.pooler.sequence",
+        "MEAN",
+    ),
     "load-format": (["--load-format", "dummy"], "engine.load_format", "dummy"),
     "block-size": (["--block-size", "32"], "engine.cache.block_size", 32),
     "gpu-memory-utilization": (
@@ -124,6 +131,8 @@ EFFECTS = {
         True,
     ),
     "uvicorn-log-level": (["--uvicorn-log-level", "error"], "server.uvicorn_log_level", "error"),
+    "ui": (["--no-ui"], "server.has_ui", False),
+    "disable-fastapi-docs": (["--disable-fastapi-docs"], "server.has_docs", False),
     "disable-uvicorn-access-log": (["--disable-uvicorn-access-log"], "server.disable_access_log", True),
     "allowed-origins": (["--allowed-origins", "https://a"], "server.allowed_origins", ["https://a"]),
     "allowed-methods": (["--allowed-methods", "GET"], "server.allowed_methods", ["GET"]),
@@ -131,11 +140,88 @@ EFFECTS = {
     "allow-credentials": (["--allow-credentials"], "server.allow_credentials", True),
     "ssl-keyfile": (["--ssl-keyfile", "k.pem", "--ssl-certfile", "c.pem"], "server.ssl_keyfile", "k.pem"),
     "ssl-certfile": (["--ssl-certfile", "c.pem"], "server.ssl_certfile", "c.pem"),
+    "ssl-ca-certs": (["--ssl-ca-certs", "a.pem"], "server.ssl_ca_certs", "a.pem"),
+    "ssl-cert-reqs": (["--ssl-cert-reqs", "2", "--ssl-ca-certs", "a.pem"], "server.ssl_cert_reqs", 2),
+    "ssl-ciphers": (["--ssl-ciphers", "HIGH"], "server.ssl_ciphers", "HIGH"),
+    "enable-ssl-refresh": (
+        ["--enable-ssl-refresh", "--ssl-certfile", "c.pem"],
+        "server.enable_ssl_refresh",
+        True,
+    ),
+    "enable-server-load-tracking": (["--enable-server-load-tracking"], "server.tracks_load", True),
+    "api-key-file": (["--api-key-file", "k"], "server.api_key_file", "k"),
+    "enable-sleep-mode": (["--enable-sleep-mode"], "engine.enable_sleep_mode", True),
+    "worker-cls": (["--worker-cls", "a.B"], "engine.worker_class", "a.B"),
+    "worker-extension-cls": (["--worker-extension-cls", "a.B"], "engine.worker_extension_class", "a.B"),
+    "torch-profiler-dir": ([{"VLLM_TORCH_PROFILER_DIR": "/t"}], "engine.profiler.folder", "/t"),
+    "profiler-config": (
+        ["--profiler-config", '{"profiler": "torch", "torch_profiler_dir": "/t", "max_iterations": 3}'],
+        "engine.profiler.max_iterations",
+        3,
+    ),
     "shutdown-timeout": (["--shutdown-timeout", "5"], "server.shutdown_timeout_s", 5),
+    "trust-request-chat-template": (
+        ["--trust-request-chat-template"],
+        "server.trust_request_chat_template",
+        True,
+    ),
+    "reasoning-effort-map": (
+        ["--reasoning-effort-map", '{"none": {"enable_thinking": false}, "minimal": "low"}'],
+        "server.reasoning_effort_map",
+        {"none": {"enable_thinking": False}, "minimal": "low"},
+    ),
+    "exclude-tools-when-tool-choice-none": (
+        ["--no-exclude-tools-when-tool-choice-none"],
+        "server.exclude_tools_when_tool_choice_none",
+        False,
+    ),
+    "return-tokens-as-token-ids": (
+        ["--return-tokens-as-token-ids"],
+        "server.return_tokens_as_token_ids",
+        True,
+    ),
+    "enable-force-include-usage": (
+        ["--enable-force-include-usage"],
+        "server.enable_force_include_usage",
+        True,
+    ),
+    "enable-per-request-metrics": (
+        ["--enable-per-request-metrics"],
+        "server.enable_per_request_metrics",
+        True,
+    ),
+    "sse-keep-alive-interval": (["--sse-keep-alive-interval", "2"], "server.sse_keep_alive_s", 2.0),
+    "fingerprint-mode": (["--fingerprint-mode", "hash"], "server.fingerprint_mode", "hash"),
+    "fingerprint-value": (
+        ["--fingerprint-mode", "custom", "--fingerprint-value", "x"],
+        "server.fingerprint_value",
+        "x",
+    ),
+    "enable-log-outputs": (["--enable-log-outputs"], "server.enable_log_outputs", True),
+    "enable-log-deltas": (["--enable-log-deltas"], "server.enable_log_deltas", True),
+    "enable-tokenizer-info-endpoint": (
+        ["--enable-tokenizer-info-endpoint"],
+        "server.enable_tokenizer_info_endpoint",
+        True,
+    ),
+    "enable-scale-out": (["--enable-scale-out"], "server.enable_scale_out", True),
+    "tokens-only": (["--tokens-only"], "server.tokens_only", True),
     "performance-mode": (
         ["--performance-mode", "throughput"],
         "engine.scheduler.max_num_batched_tokens",
         4096,
+    ),
+    "kv-cache-metrics": (["--kv-cache-metrics"], "engine.watch.kv_residency_share", 0.01),
+    "kv-cache-metrics-sample": (
+        ["--kv-cache-metrics", "--kv-cache-metrics-sample", "0.5"],
+        "engine.watch.kv_residency_share",
+        0.5,
+    ),
+    "skip-tokenizer-init": (["--skip-tokenizer-init"], "engine.has_tokenizer", False),
+    "custom-histogram-buckets": (
+        ["--custom-histogram-buckets", '{"request_tokens": [1, 2]}'],
+        "server.histogram_buckets",
+        {"request_tokens": [1.0, 2.0]},
     ),
     "cpu-omp-threads-bind": ([{"VLLM_CPU_OMP_THREADS_BIND": "0-2,5"}], "engine.cpu_ids", [0, 1, 2, 5]),
     "cpu-num-of-reserved-cpu": (
@@ -187,16 +273,26 @@ SHOWN_ELSEWHERE = {
     "disable-log-stats": "tests/api/server/test_lifecycle_settings.py",
     "log-stats-interval": "tests/api/server/test_lifecycle_settings.py",
     "log-batchsize-interval": "tests/api/server/test_lifecycle_settings.py",
+    "tool-strict-level": "tests/base/config/test_coverage.py",
     "max-log-len": "tests/api/server/test_lifecycle_settings.py",
     "keep-alive-on-engine-death": "tests/api/server/test_lifecycle_settings.py",
+    "enable-offline-docs": "tests/api/server/web/test_pages.py",
     "server-dev-mode": "tests/api/server/test_lifecycle_settings.py",
     "middleware": "tests/api/server/test_lifecycle_settings.py",
     "http-timeout-keep-alive": "tests/api/server/test_lifecycle_settings.py",
     "h11-max-incomplete-event-size": "tests/api/server/test_http_protocol.py",
     "h11-max-header-count": "tests/api/server/test_http_protocol.py",
+    "otlp-traces-endpoint": "tests/api/tracing/test_tracer.py",
+    "collect-detailed-traces": "tests/api/tracing/test_tracer.py",
+    "exporter-otlp-traces-protocol": "tests/api/tracing/test_tracer.py",
+    "kv-events-config": "tests/engine/publisher/test_publisher.py",
+    "kv-events-use-int-block-hashes": "tests/engine/kv/test_news.py",
+    "enable-mfu-metrics": "tests/base/config/test_observing.py",
+    "logits-processors": "tests/worker/sampling/test_own_steps.py",
     "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",
     "gc-debug": "tests/engine/client/test_process_settings.py",
+    "custom-scopes-for-profiling": "tests/worker/executor/test_profiler.py",
     "rpc-base-path": "tests/engine/client/test_process_settings.py",
     "execute-model-timeout-seconds": "tests/engine/client/test_process_settings.py",
 }
@@ -212,7 +308,7 @@ def resolve_with(words):
 def at(resolution, place: str):
     value = resolution
     for name in place.split("."):
-        value = getattr(value, name)
+        value = getattr(value, name) if value is not None else None
     return value
 
 

@@ -46,8 +46,8 @@ def test_a_word_finds_names_variables_and_descriptions():
 
 
 def test_a_word_nothing_mentions_gets_the_nearest_options():
-    assert SETTINGS.help("prot").startswith(
-        "Nothing is called or mentions 'prot'. The nearest options are --port, "
+    assert SETTINGS.help("poort").startswith(
+        "Nothing is called or mentions 'poort'. The nearest options are --port, "
     )
 
 

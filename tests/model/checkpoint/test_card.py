@@ -99,7 +99,7 @@ def test_generation_config_gives_sampling_defaults_and_end_tokens(tmp_path: Path
     [
         ({"hidden_size": None}, r"config.json has no key 'hidden_size'"),
         ({"num_hidden_layers": "two"}, "num_hidden_layers is 'two'; it must be a whole number"),
-        ({"model_type": "mamba"}, "model_type 'mamba' is not supported; supported are gemma2, .*qwen3"),
+        ({"model_type": "mamba"}, "model_type 'mamba' is not supported; supported are bert, .*qwen3"),
         ({"model_type": "odd", "auto_map": {"AutoModel": "x.Y"}}, "brings its own code"),
         ({"model_type": None, "architectures": ["OddForCausalLM"]}, "'OddForCausalLM' is not supported"),
         ({"torch_dtype": "int8"}, "dtype 'int8' is not supported"),

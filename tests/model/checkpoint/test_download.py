@@ -138,6 +138,18 @@ def test_options_of_a_download(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFi
     assert "org/model: " not in capfd.readouterr().err
 
 
+def test_only_the_wanted_kind_of_weights_is_downloaded(hub: Hub, tmp_path: Path) -> None:
+    mapped = _locate(tmp_path / "mapped")
+    pickled = locate_model(
+        "org/model",
+        revision=None,
+        download_dir=str(tmp_path / "pickled"),
+        download=DownloadOptions(pickled=True),
+    )
+    assert {path.suffix for path in mapped.iterdir()} & {".safetensors", ".bin"} == {".safetensors"}
+    assert {path.suffix for path in pickled.iterdir()} & {".safetensors", ".bin"} == {".bin"}
+
+
 def test_options_come_from_the_settings(hub: Hub, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     from quire.api.startup import prepare_startup
     from quire.base.config import Asked
@@ -180,7 +192,7 @@ def test_a_full_disk_is_noticed_before_the_download(hub: Hub, tmp_path: Path) ->
 
 def test_a_repository_without_safetensors_is_refused_unread(hub: Hub, tmp_path: Path) -> None:
     (hub.files / "model.safetensors").unlink()
-    with pytest.raises(CheckpointError, match="no safetensors weights"):
+    with pytest.raises(CheckpointError, match=r"no weights in \.safetensors files; --load-format pt"):
         _locate(tmp_path / "cache")
 
 

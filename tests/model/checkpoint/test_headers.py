@@ -139,13 +139,20 @@ def test_a_damaged_index(tmp_path: Path, text: str) -> None:
         read_headers(tmp_path)
 
 
-@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.pt", "model.gguf"])
-def test_other_formats_are_refused_by_name(tmp_path: Path, name: str) -> None:
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        ("pytorch_model.bin", "--load-format pt reads this one"),
+        ("model.pt", "--load-format pt reads this one"),
+        ("model.gguf", "convert the model"),
+    ],
+)
+def test_other_formats_are_refused_by_name(tmp_path: Path, name: str, remedy: str) -> None:
     folder = write_model(tmp_path / "model")
     (folder / "model.safetensors").rename(folder / name)
     card = read_card(folder, name="m")
     assert card.weight_bytes == 0  # enough for dummy weights
-    with pytest.raises(CheckpointError, match=rf"{name}: .* safetensors files only; convert"):
+    with pytest.raises(CheckpointError, match=rf"{name}: .*{remedy}"):
         verify_checkpoint(card)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import msgspec
 import pytest
 import torch
 
@@ -60,7 +61,8 @@ def greedy(runner: ModelRunner, prompts: list[list[int]], num_tokens: int) -> li
         for row in result.rows:
             assert row.error is None
             texts[row.sequence_id] += row.token_ids
-        results.append(result)
+        assert result.forward_s > 0
+        results.append(msgspec.structs.replace(result, forward_s=0.0))  # the clock's part is never the same
     return results
 
 
@@ -69,7 +71,7 @@ def test_recorded_and_as_written_give_the_same_result(config: EngineConfig) -> N
     prompts = random_prompts((1, 30, 17))
     recorded, written = runner_of(config), runner_of(config)
     assert recorded.forward_explained.startswith("recorded, ")
-    written._forward = written._model
+    written._forward = written.model
     assert greedy(recorded, prompts, 6) == greedy(written, prompts, 6)
 
 

@@ -469,16 +469,16 @@ def test_prompt_logprobs_equal_the_reference():
     token_ids = [(i * 37) % VOCAB for i in range(30)]
     sampler = Sampler(VOCAB, "processed_logits", 20)
     for number in (0, 4):
-        found = sampler.prompt_logprobs(logits, token_ids, number)
+        found = sampler.prompt_logprobs(logits, token_ids, number, [])
         assert len(found) == 30
         for answer, values, token in zip(found, logits.numpy(), token_ids, strict=True):
             assert_close(answer, reference_logprobs(values, token, number))
-    assert sampler.prompt_logprobs(logits[:0], [], 3) == []
+    assert sampler.prompt_logprobs(logits[:0], [], 3, []) == []
     with pytest.raises(InvalidValue, match="prompt_logprobs must be at most 20"):
-        sampler.prompt_logprobs(logits, token_ids, 21)
+        sampler.prompt_logprobs(logits, token_ids, 21, [])
     logits[29, 0] = math.nan
     with pytest.raises(EngineFault, match="NaN"):
-        sampler.prompt_logprobs(logits, token_ids, 1)
+        sampler.prompt_logprobs(logits, token_ids, 1, [])
 
 
 def test_logits_are_left_as_they_were():

@@ -15,6 +15,7 @@ from typing import Any
 from quire.api.bench.options import Options
 from quire.api.bench.shapes import SHAPES, write_shape
 from quire.api.bench.workload import LAST_TOKEN_ID, token_ids
+from quire.base.commands import ResetPrefixes
 from quire.base.config import EngineConfig
 from quire.base.errors import ConfigError
 from quire.base.messages import EngineRequest, SamplingParams
@@ -105,7 +106,7 @@ class Engine:
         self.run()
 
     def forget_prefixes(self) -> None:
-        self._client.forget_prefixes()
+        self._client.ask(ResetPrefixes())
 
 
 def prompts(count: int, length: int, vocab_size: int, seed: int) -> list[list[int]]:

@@ -13,6 +13,7 @@ USAGE = """\
 usage: quire COMMAND [options]
 
   quire serve [MODEL]       serve a model over HTTP with the OpenAI API
+  quire run-batch           answer a file of requests, offline, to a file of results
   quire worker              serve as a serverless worker, set up by environment variables
   quire chat                talk to a running server
   quire complete            let a running server continue a text
@@ -69,6 +70,7 @@ def _run(words: list[str]) -> int:
 def _commands() -> dict[str, Callable[[list[str]], int]]:
     return {
         "serve": _serve,
+        "run-batch": _run_batch,
         "worker": _worker,
         "chat": _chat,
         "complete": _complete,
@@ -82,6 +84,12 @@ def _serve(words: list[str]) -> int:
     from quire.api.cli.serve import serve
 
     return serve(words)
+
+
+def _run_batch(words: list[str]) -> int:
+    from quire.api.batch import run_batch
+
+    return run_batch(words)
 
 
 def _worker(words: list[str]) -> int:

@@ -49,19 +49,29 @@ def base_url(server: ServerConfig) -> str:
     return f"{scheme}://{host}{port}/v1"
 
 
+def page_lines(server: ServerConfig) -> list[str]:
+    """Where a browser finds the chat page and the reference; a Unix socket is out of its reach."""
+    root = base_url(server).removesuffix("/v1")
+    pages = [("chat page", "/", server.has_ui), ("API reference", "/docs", server.has_docs)]
+    return [] if server.uds else [f"  {root}{path}  ({name})" for name, path, is_there in pages if is_there]
+
+
 def curl_line(engine: EngineConfig, server: ServerConfig) -> str:
     """A command that gets an answer from this server as it stands."""
     words = ["curl"]
     if server.uds:
         words += ["--unix-socket", server.uds]
-    chats = bool(server.chat_template) or has_chat_template(Path(engine.text_folder))
+    chats = engine.has_tokenizer and (
+        bool(server.chat_template) or has_chat_template(Path(engine.text_folder))
+    )
     words.append(base_url(server) + ("/chat/completions" if chats else "/completions"))
     words += ["-H", "Content-Type: application/json"]
     body: dict[str, object] = {"model": server.served_model_names[0]}
     if chats:
         body["messages"] = [{"role": "user", "content": "What is 17 + 25?"}]
     else:
-        body |= {"prompt": "Once upon a time", "max_tokens": 32}
+        prompt = "Once upon a time" if engine.has_tokenizer else [1, 2, 3]
+        body |= {"prompt": prompt, "max_tokens": 32}
     words += ["-d", json.dumps(body)]
     line = shlex.join(words)
     return line + ' -H "Authorization: Bearer $API_KEY"' if server.api_keys else line

@@ -63,6 +63,8 @@ def _run(resolution: Resolution, clock: StartClock) -> int:
         split_s = client.ready.split_s if client.ready else {}
         print(report.ready_line(clock.total_s, clock.laps, split_s))
         print(f"  {report.base_url(resolution.server)}  ({resolution.server.uds or 'Ctrl-C stops'})")
+        for line in report.page_lines(resolution.server):
+            print(line)
         print(f"  {report.curl_line(resolution.engine, resolution.server)}", flush=True)
 
     return serve_http(client, resolution.engine, resolution.server, announce)

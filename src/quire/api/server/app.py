@@ -14,27 +14,30 @@ from starlette.routing import Route
 
 from quire.api.server import errors
 from quire.api.server.anthropic import anthropic_routes
-from quire.api.server.auth import RequireApiKey
+from quire.api.server.auth import PUBLIC_PATHS, RequireApiKey
 from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.responses import responses_routes
 from quire.api.server.service import Service
+from quire.api.server.web import web_routes
+from quire.api.tracing import TraceContext
 from quire.base.config import ServerConfig
 from quire.base.dotted import load_dotted
 from quire.base.errors import ConfigError, EngineFault, UserError
 
 
 def create_app(service: Service) -> Starlette:
+    routes = [
+        *probe_routes(service),
+        *openai_routes(service),
+        *responses_routes(service),
+        *anthropic_routes(service),
+        *_development(service),
+    ]
     app = Starlette(
-        routes=[
-            *probe_routes(service),
-            *openai_routes(service),
-            *responses_routes(service),
-            *anthropic_routes(service),
-            *_development(service),
-        ],
+        routes=[*routes, *web_routes(service.config, routes, public_paths=PUBLIC_PATHS)],
         middleware=_middleware(service.config),
         exception_handlers={
             UserError: errors.on_user_error,
@@ -54,6 +57,8 @@ def _development(service: Service) -> list[Route]:
 def _middleware(config: ServerConfig) -> list[Middleware]:
     """Outermost first: a browser must be able to read a 401, so CORS stands before the key."""
     layers: list[Middleware] = []
+    if config.traces is not None:
+        layers.append(Middleware(TraceContext))
     if config.enable_request_id_headers:
         layers.append(Middleware(RequestIdHeader))
     if config.allowed_origins:

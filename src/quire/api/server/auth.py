@@ -1,4 +1,4 @@
-"""API keys: every path needs one, except the few that only say whether the server is well."""
+"""API keys: every path needs one, except the few that only say whether the server is well, and its static pages."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ import hmac
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quire.api.server.errors import HttpError, error_reply
+from quire.api.server.web.pages import PAGE_PATHS
 
-PUBLIC_PATHS = ("/health", "/live", "/ping", "/ready", "/version")
+PUBLIC_PATHS = ("/health", "/live", "/ping", "/ready", "/version", *PAGE_PATHS)
 
 
 class RequireApiKey:

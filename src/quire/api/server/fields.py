@@ -39,6 +39,14 @@ class FieldTable:
     def names(self) -> list[str]:
         return sorted(self._known)
 
+    @property
+    def harmless(self) -> dict[str, type]:
+        return dict(self._harmless)
+
+    @property
+    def refused(self) -> dict[str, Refusal]:
+        return dict(self._refused)
+
     def check(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """The taken fields alone; raises Unsupported or InvalidValue naming the first other one.
 

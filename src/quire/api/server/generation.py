@@ -12,10 +12,12 @@ from typing import TypeAlias
 from quire.api.server.errors import SequenceFailed, Unavailable
 from quire.api.server.metrics import RequestMeter
 from quire.api.server.service import DRAINING_RETRY_S, Service
+from quire.api.tracing import RequestTrace
+from quire.base.config import ServerConfig
 from quire.base.constraints import CANNOT_FOLLOW
 from quire.base.errors import EngineDead, InvalidValue
-from quire.base.messages import EngineRequest
-from quire.text.session import RequestOutput, Session
+from quire.base.messages import REFUSED_ARGUMENTS, EngineRequest
+from quire.text.session import BeamSearchParams, RequestOutput, Session
 
 logger = logging.getLogger("quire.server")
 
@@ -24,12 +26,19 @@ logger = logging.getLogger("quire.server")
 class Prepared:
     """An engine request whose every limit was applied, and the prompt's text where there was one.
 
-    `shown_ids` are special tokens that the reply's text shows in any case, for whoever parses it.
+    `shown_ids` are special tokens that the reply's text shows in any case, for whoever parses it. With `beams` the
+    samples are the best continuations that a beam search finds.
     """
 
     request: EngineRequest
     prompt_text: str | None
     shown_ids: frozenset[int] = frozenset()
+    beams: BeamSearchParams | None = None
+
+    def outputs(self, session: Session) -> AsyncGenerator[RequestOutput, None]:
+        if self.beams is not None:
+            return session.beam_search(self.request, self.beams, self.prompt_text, shown_ids=self.shown_ids)
+        return session.stream(self.request, self.prompt_text, shown_ids=self.shown_ids)
 
 
 Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
@@ -54,24 +63,61 @@ async def generate(service: Service, session: Session, prepared: Sequence[Prepar
 
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
-    meter = RequestMeter(service.metrics, item.request)
+    config = service.config
+    watchers: list[RequestMeter | RequestTrace | AnswerLog] = [RequestMeter(service.metrics, item.request)]
+    if service.tracer is not None:
+        watchers.append(service.tracer.begin(item.request))
+    if config.enable_log_outputs or config.enable_log_deltas:
+        watchers.append(AnswerLog(config, item.request.request_id))
     errors: list[str] = []
     try:
-        async with aclosing(
-            session.stream(item.request, item.prompt_text, shown_ids=item.shown_ids)
-        ) as outputs:
+        async with aclosing(item.outputs(session)) as outputs:
             async for output in outputs:
-                meter.saw(output)
+                for watcher in watchers:
+                    watcher.saw(output)
                 errors += [sample.error or "" for sample in output.outputs if sample.finish_reason == "error"]
                 if len(errors) == item.request.sampling.n:
                     raise _failure(item, errors[-1])
                 yield number, output
     finally:
-        meter.close()
+        for watcher in watchers:
+            watcher.close()
+
+
+class AnswerLog:
+    """Writes what is answered into the log, where the operator asks for it: each piece, or each whole answer."""
+
+    def __init__(self, config: ServerConfig, request_id: str) -> None:
+        self._logs_whole = config.enable_log_outputs
+        self._logs_deltas = config.enable_log_deltas
+        self._max_chars = config.max_log_chars
+        self._request_id = request_id
+        self._texts: dict[int, list[str]] = {}
+
+    def saw(self, output: RequestOutput) -> None:
+        for sample in output.outputs:
+            if self._logs_whole:
+                self._texts.setdefault(sample.index, []).append(sample.text)
+            if self._logs_deltas and sample.text:
+                logger.info("request %s, sample %d: %r", self._request_id, sample.index, sample.text)
+            if self._logs_whole and sample.finish_reason is not None:
+                text = "".join(self._texts.pop(sample.index))[: self._max_chars]
+                logger.info(
+                    "request %s, sample %d answered (%s): %r",
+                    self._request_id,
+                    sample.index,
+                    sample.finish_reason,
+                    text,
+                )
+
+    def close(self) -> None:
+        """What was not finished is not logged."""
 
 
 def _failure(item: Prepared, error: str) -> Exception:
-    """Ours, unless the caller's grammar became more than can be followed."""
+    """Ours, unless the caller's grammar became more than can be followed, or a logits processor refused its part."""
+    if error.startswith(REFUSED_ARGUMENTS):
+        return InvalidValue(f"vllm_xargs: {error.removeprefix(REFUSED_ARGUMENTS)}", field="vllm_xargs")
     if error.startswith(CANNOT_FOLLOW):
         return InvalidValue(f"structured_outputs: {error}", field="structured_outputs")
     return SequenceFailed(item.request.request_id)

@@ -16,11 +16,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import uvicorn
+from starlette.applications import Starlette
 
 from quire.api.server.app import create_app
 from quire.api.server.http_protocol import http_protocol
 from quire.api.server.listener import listening
 from quire.api.server.logs import log_config
+from quire.api.server.probes import probe_routes
 from quire.api.server.service import Phase, Service
 from quire.api.server.stats_log import write_stats
 from quire.api.server.supervisor import Supervisor
@@ -29,7 +31,7 @@ from quire.base.errors import ConfigError
 from quire.engine.client import EngineState, ProcessClient
 from quire.text.session import Session
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import AbsentTokenizer, Tokenizer
 
 logger = logging.getLogger("quire.server")
 
@@ -55,9 +57,13 @@ def serve_http(
         with listening(server_config) as listener:
             service = Service(client, engine_config, server_config)
             server = _HttpServer(_uvicorn_config(service))
-            with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-                life = _serve(service, server, listener, lambda: announce(time.monotonic() - started_s))
-                return runner.run(life)
+            try:
+                with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+                    life = _serve(service, server, listener, lambda: announce(time.monotonic() - started_s))
+                    return runner.run(life)
+            finally:
+                if service.tracer is not None:
+                    service.tracer.close()
     finally:
         client.reap()  # does nothing after an orderly shutdown
 
@@ -116,7 +122,7 @@ async def _live(
     service: Service, signals: _Signals, announce: Callable[[], None], http: asyncio.Task[None]
 ) -> int:
     """Load, serve, drain; returns the exit code."""
-    loading = asyncio.create_task(_load(service), name="load")
+    loading = asyncio.create_task(load_service(service), name="load")
     drain = asyncio.create_task(signals.drain.wait(), name="drain signal")
     watch = asyncio.create_task(_engine_death(service), name="engine watch")
     stats = asyncio.create_task(write_stats(service), name="stats log")
@@ -148,24 +154,39 @@ async def _live(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def _load(service: Service) -> None:
+async def load_service(service: Service) -> None:
     """Tokenizer and template here, weights over there, at the same time."""
-    service.session, _ = await asyncio.gather(
-        asyncio.to_thread(_text_session, service), service.client.connect()
-    )
+    session, _ = await asyncio.gather(asyncio.to_thread(_text_session, service), service.client.connect())
+    if service.client.ready is not None:
+        session.extra_arguments = frozenset(service.client.ready.extra_arguments)
+    service.session = session
 
 
 def _text_session(service: Service) -> Session:
-    folder = Path(service.engine_config.text_folder)
-    template = ChatTemplate.load(folder, service.config.chat_template)
+    config = service.engine_config
+    folder = Path(config.text_folder)
+    template = ChatTemplate.load(folder, service.config.chat_template) if config.has_tokenizer else None
     return Session(
         service.client,
-        service.engine_config,
-        Tokenizer.load(folder),
+        config,
+        Tokenizer.load(folder) if config.has_tokenizer else AbsentTokenizer(config.card.vocab_size),
         template,
         service.config.sampling_defaults,
         stream_interval_tokens=service.config.stream_interval_tokens,
     )
+
+
+async def serve_probes(service: Service) -> None:
+    """Health and metrics alone, for an engine that other work keeps busy; until cancelled. Raises ConfigError."""
+    config = service.config
+    with listening(config) as listener:
+        app = Starlette(routes=list(probe_routes(service)))
+        made = uvicorn.Config(app, ws="none", lifespan="off", log_level="warning", server_header=False)
+        server = _HttpServer(made)
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            server.should_exit = True
 
 
 async def _engine_death(service: Service) -> None:

@@ -15,6 +15,7 @@ from quire import __version__
 from quire.api.server.admission import Admission
 from quire.api.server.errors import Unavailable
 from quire.api.server.metrics import ServerMetrics
+from quire.api.tracing import Tracer
 from quire.base.config import EngineConfig, ServerConfig
 from quire.base.errors import EngineDead, NotFound, Overloaded
 from quire.base.messages import EngineRequest
@@ -46,10 +47,17 @@ class Service:
         self.session: Session | None = None
         self.is_draining = False
         self.started_unix_s = int(time.time())
-        self.fingerprint = _fingerprint(engine_config)
+        self.fingerprint = _fingerprint(engine_config, server_config)
         self.metrics = ServerMetrics(
-            model_name=server_config.served_model_names[0], engine_config=engine_config, client=client
+            model_name=server_config.served_model_names[0],
+            engine_config=engine_config,
+            client=client,
+            buckets_chosen=server_config.histogram_buckets,
         )
+        self.tracer: Tracer | None = None
+        if server_config.traces is not None:
+            self.tracer = Tracer(server_config.traces, server_config.served_model_names[0])
+            client.listeners.append(self.tracer.note_step)
         self.admission = Admission(engine_config, server_config)
         self._under_way: set[asyncio.Task[object]] = set()
 
@@ -139,7 +147,9 @@ class Service:
         return True
 
 
-def _fingerprint(config: EngineConfig) -> str:
+def _fingerprint(config: EngineConfig, server: ServerConfig) -> str | None:
     """Names what decides the tokens: the version and the engine's configuration, without revealing it."""
-    digest = hashlib.sha256(msgspec.msgpack.encode(config)).hexdigest()
-    return f"quire-{__version__}-{digest[:8]}"
+    if server.fingerprint_mode in ("none", "custom"):
+        return server.fingerprint_value or None
+    digest = hashlib.sha256(msgspec.msgpack.encode(config)).hexdigest()[:8]
+    return digest if server.fingerprint_mode == "hash" else f"quire-{__version__}-{digest}"

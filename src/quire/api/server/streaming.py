@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import aclosing, nullcontext
 
 from starlette.types import Receive, Scope, Send
@@ -14,7 +15,35 @@ from quire.api.server.replies import DONE, event, send_events, start_events
 from quire.api.server.service import Service
 from quire.base.errors import QuireError
 
+KEEP_ALIVE = b": keep-alive\n\n"
 logger = logging.getLogger("quire.server")
+
+
+async def kept_alive(events: AsyncIterator[bytes], interval_s: float) -> AsyncIterator[bytes]:
+    """The events, with a comment line wherever none came for `interval_s`; 0 adds none. Comments say nothing."""
+    if not interval_s:
+        async for data in events:
+            yield data
+        return
+    waiting: asyncio.Future[bytes] | None = None
+    try:
+        while True:
+            if waiting is None:
+                waiting = asyncio.ensure_future(anext(events))
+            done, _ = await asyncio.wait({waiting}, timeout=interval_s)
+            if not done:
+                yield KEEP_ALIVE
+                continue
+            arrived, waiting = waiting, None
+            try:
+                data = arrived.result()
+            except StopAsyncIteration:
+                return
+            yield data
+    finally:
+        if waiting is not None:
+            waiting.cancel()
+            await asyncio.gather(waiting, return_exceptions=True)
 
 
 class StreamedReply:
@@ -50,7 +79,7 @@ class StreamedReply:
         await start_events(send)
         async with aclosing(self._events) as events:
             try:
-                async for data in events:
+                async for data in kept_alive(events, self._service.config.sse_keep_alive_s):
                     await send_events(send, data)
             except Exception as error:
                 if not isinstance(error, QuireError):

@@ -1,9 +1,10 @@
 """Ask → resolve → frozen: the settings table, and the immutable configuration that comes of it."""
 
 from quire.base.config.asked import Asked
-from quire.base.config.card import ModelCard
+from quire.base.config.card import ModelCard, PoolingFacts
 from quire.base.config.coverage import count_coverage
 from quire.base.config.parsers import FoundParsers
+from quire.base.config.pooler import PoolerConfig
 from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
     CacheConfig,
@@ -26,6 +27,8 @@ __all__ = [
     "FoundParsers",
     "LogConfig",
     "ModelCard",
+    "PoolerConfig",
+    "PoolingFacts",
     "Resolution",
     "SchedulerConfig",
     "ServerConfig",

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import msgspec
+
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
 from quire.base.config.kv_format import choose_kv_format
@@ -61,6 +63,8 @@ def plan_memory(
     quantization: str,
 ) -> tuple[int, CacheConfig, MemoryPlan, list[Decision]]:
     """(max_model_len, cache, plan, decisions). Raises ConfigError when what was asked for does not fit."""
+    if card.is_encoder:
+        return _without_kv(asked, card, machine, dtype, scheduler, quantization)
     block_size: int = asked["block_size"]
     kv = choose_kv_format(asked, card, dtype)
     block_bytes = kv.bytes_per_token(card) * block_size
@@ -101,6 +105,40 @@ def plan_memory(
         total_bytes=machine.memory_total_bytes,
     )
     return length, cache, plan, decisions
+
+
+def _without_kv(
+    asked: Asked,
+    card: ModelCard,
+    machine: Machine,
+    dtype: Dtype,
+    scheduler: SchedulerConfig,
+    quantization: str,
+) -> tuple[int, CacheConfig, MemoryPlan, list[Decision]]:
+    """Of an encoder, which keeps nothing between steps."""
+    length, is_exact = _wanted_length(asked, card)
+    reason = "the longest text its files allow; an encoder has no KV cache"
+    decisions = [] if is_exact else [Decision("max-model-len", str(length), reason, "--max-model-len")]
+    cache = CacheConfig(
+        block_size=asked["block_size"], num_blocks=0, dtype=dtype, enable_prefix_caching=False
+    )
+    plan = MemoryPlan(
+        weight_bytes=weight_bytes(card, dtype, quantization),
+        kv_bytes=0,
+        headroom_bytes=headroom_bytes(card, scheduler, dtype),
+        available_bytes=machine.memory_available_bytes,
+        total_bytes=machine.memory_total_bytes,
+    )
+    return length, cache, plan, decisions
+
+
+def within_text_length(card: ModelCard, asked: Asked) -> ModelCard:
+    """The card with its context cut to the length that sentence-transformers' files name, unless another was asked
+    for."""
+    longest = card.pooling.max_tokens
+    if longest is None or asked["max_model_len"] not in (None, -1):
+        return card
+    return msgspec.structs.replace(card, max_model_len=min(card.max_model_len, longest))
 
 
 def headroom_bytes(card: ModelCard, scheduler: SchedulerConfig, dtype: Dtype) -> int:

@@ -10,12 +10,17 @@ from typing import Any
 
 from quire.base.config.asked import Asked
 from quire.base.config.card import ModelCard
+from quire.base.config.entrance import entrance
 from quire.base.config.generation import sampling_defaults
 from quire.base.config.grammar import choose_grammar
-from quire.base.config.memory import MemoryPlan, plan_memory
+from quire.base.config.memory import MemoryPlan, plan_memory, within_text_length
+from quire.base.config.observing import choose_buckets, choose_traces, choose_watch
 from quire.base.config.parsers import FoundParsers, Parsers, choose_parsers
+from quire.base.config.pooling import choose_pooling
 from quire.base.config.precision import choose_dtype, choose_quantization
 from quire.base.config.processors import choose_processors
+from quire.base.config.profiling import choose_profiler
+from quire.base.config.replies import SAME_NAME, effort_map, fingerprint_value
 from quire.base.config.resolved import (
     Decision,
     EngineConfig,
@@ -62,6 +67,10 @@ def resolve(
     decisions += chosen
     num_threads, chosen = _threads(asked, machine, cpu_ids)
     decisions += chosen
+    pooler, chosen = choose_pooling(asked, card)
+    decisions += chosen
+    if pooler is not None:
+        card = within_text_length(card, asked)
     scheduler, chosen = _scheduler(asked, card)
     decisions += chosen
     max_model_len, cache, memory, chosen = plan_memory(asked, card, machine, dtype, scheduler, quantization)
@@ -75,7 +84,7 @@ def resolve(
         max_model_len=max_model_len,
         cache=cache,
         scheduler=scheduler,
-        load_format=asked["load_format"],
+        load_format="auto" if asked["load_format"] == "hf" else asked["load_format"],
         seed=asked["seed"],
         num_threads=num_threads,
         quantization=quantization,
@@ -84,21 +93,43 @@ def resolve(
         logprobs_mode=asked["logprobs_mode"],
         tokenizer_folder=tokenizer_folder,
         grammar=grammar,
+        pooler=pooler,
         log=_log(asked),
         log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         weight_cache_folder=f"{_cache_root(asked)}/weights",
         weight_cache_bytes=asked["weight_cache_bytes"],
-        plugins=asked["plugins"],
         max_n=asked["max_n_sequences"],
-        process_name=f"{asked['process_name_prefix']}::engine",
-        logs_collections=asked["gc_debug"] is not None,
-        num_logged_types=asked["gc_debug"] or 0,
+        watch=choose_watch(asked, card, cache, memory),
+        has_tokenizer=not asked["skip_tokenizer_init"],
+        **_process(asked),
+        **_administration(asked),
     )
     parsers, chosen = choose_parsers(asked, found_parsers or FoundParsers())
     decisions += chosen
     return Resolution(engine, _server(asked, card, parsers), decisions, memory)
+
+
+def _process(asked: Asked) -> dict[str, Any]:
+    """What the engine's process runs of others, and how it shows itself."""
+    return {
+        "plugins": asked["plugins"],
+        "logits_processors": asked["logits_processors"],
+        "process_name": f"{asked['process_name_prefix']}::engine",
+        "logs_collections": asked["gc_debug"] is not None,
+        "num_logged_types": asked["gc_debug"] or 0,
+    }
+
+
+def _administration(asked: Asked) -> dict[str, Any]:
+    """Fields of EngineConfig that concern whoever runs the engine."""
+    return {
+        "enable_sleep_mode": asked["enable_sleep_mode"],
+        "worker_class": "" if asked["worker_cls"] == "auto" else asked["worker_cls"],
+        "worker_extension_class": asked["worker_extension_cls"],
+        "profiler": choose_profiler(asked),
+    }
 
 
 def _cache_root(asked: Asked) -> str:
@@ -133,7 +164,8 @@ def _threads(asked: Asked, machine: Machine, cpu_ids: list[int]) -> tuple[int, l
 def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Decision]]:
     """Step limits. A step must hold one token of every running sequence, and whole prompts if none is split."""
     decisions = []
-    is_chunked: bool = asked["enable_chunked_prefill"]
+    is_chunked: bool = asked["enable_chunked_prefill"] and not card.is_encoder
+    _check_encoder(asked, card)
     asked_len = asked["max_model_len"]
     longest = card.max_model_len if asked_len in (None, -1) else asked_len
     tokens: int | None = asked["max_num_batched_tokens"]
@@ -173,8 +205,21 @@ def _scheduler(asked: Asked, card: ModelCard) -> tuple[SchedulerConfig, list[Dec
         max_long_partial_prefills=asked["max_long_partial_prefills"] or 0,
         reserve_whole_prompts=asked["scheduler_reserve_full_isl"],
         scheduler_class=asked["scheduler_cls"] or "",
+        has_kv=not card.is_encoder,
     )
     return scheduler, decisions
+
+
+def _check_encoder(asked: Asked, card: ModelCard) -> None:
+    """What an encoder has no use for is refused where it was asked for: it takes prompts whole and keeps nothing."""
+    for name in ("enable_chunked_prefill", "enable_prefix_caching", "long_prefill_token_threshold"):
+        if card.is_encoder and asked.is_given(name) and asked[name]:
+            flag = f"--{name.replace('_', '-')}"
+            raise ConfigError(
+                f"{flag}: {card.name} is an encoder, whose tokens look both ways, so prompts are computed whole and "
+                "nothing is cached; leave it out",
+                setting=name,
+            )
 
 
 def _check_threshold(asked: Asked, max_model_len: int) -> None:
@@ -205,37 +250,11 @@ def _check_threshold(asked: Asked, max_model_len: int) -> None:
 
 
 def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
-    if asked["ssl_keyfile"] and not asked["ssl_certfile"]:
-        raise ConfigError("--ssl-keyfile needs --ssl-certfile beside it", setting="ssl_keyfile")
-    same_name: dict[str, Any] = {
-        name: asked[name]
-        for name in (
-            "port",
-            "root_path",
-            "chat_template",
-            "default_chat_template_kwargs",
-            "response_role",
-            "enable_prompt_tokens_details",
-            "enable_request_id_headers",
-            "enable_log_requests",
-            "uvicorn_log_level",
-            "allowed_origins",
-            "allowed_methods",
-            "allowed_headers",
-            "allow_credentials",
-            "middleware",
-            "max_num_queued_reqs",
-            "max_num_queued_tokens",
-            "overload_status",
-        )
-    }
     return ServerConfig(
         served_model_names=asked["served_model_name"] or [card.name],
         host=asked["host"] or "",
         uds=asked["uds"] or "",
-        api_keys=asked["api_key"] or [],
-        ssl_keyfile=asked["ssl_keyfile"] or "",
-        ssl_certfile=asked["ssl_certfile"] or "",
+        tracks_load=asked["enable_server_load_tracking"],
         disable_access_log=asked["disable_uvicorn_access_log"],
         shutdown_timeout_s=asked["shutdown_timeout"],
         stream_interval_tokens=asked["stream_interval"],
@@ -248,14 +267,22 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         max_header_bytes=asked["h11_max_incomplete_event_size"],
         max_header_count=asked["h11_max_header_count"],
         keep_alive_s=asked["http_timeout_keep_alive"],
+        has_ui=asked["ui"],
+        has_docs=not asked["disable_fastapi_docs"],
         has_dev_routes=asked["server_dev_mode"],
         stores_responses=asked["enable_responses_api_store"],
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
         step_timeout_s=asked["execute_model_timeout_seconds"],
+        sse_keep_alive_s=asked["sse_keep_alive_interval"],
         sampling_defaults=sampling_defaults(asked, card),
+        traces=choose_traces(asked),
+        histogram_buckets=choose_buckets(asked),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,
         enable_auto_tool_choice=parsers.auto_tool_choice,
-        **same_name,
+        reasoning_effort_map=effort_map(asked),
+        fingerprint_value=fingerprint_value(asked),
+        **entrance(asked),
+        **{name: asked[name] for name in SAME_NAME},
     )

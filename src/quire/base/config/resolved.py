@@ -6,8 +6,11 @@ from typing import Any, Literal
 
 import msgspec
 
+from quire.base.commands import ProfilerConfig
 from quire.base.config.card import ModelCard
+from quire.base.config.pooler import PoolerConfig
 from quire.base.constraints import GrammarConfig
+from quire.base.observe import TraceConfig, WatchConfig
 
 Dtype = Literal["float32", "bfloat16", "float16"]
 KvDtype = Literal["float32", "bfloat16", "float16", "int8", "float8_e4m3fn", "float8_e5m2"]
@@ -35,6 +38,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `max_num_partial_prefills` bounds the prompts that are computed in part at a time, `max_long_partial_prefills`
     those of them that are longer than the threshold; 0 is no bound. With `reserve_whole_prompts` a request is
     admitted only when its whole prompt fits the pool. `scheduler_class` is a dotted path, empty for Quire's own.
+    `has_kv` is false of encoders, which keep nothing between steps and never split a prompt.
     """
 
     max_num_batched_tokens: int
@@ -46,6 +50,7 @@ class SchedulerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_long_partial_prefills: int = 0
     reserve_whole_prompts: bool = True
     scheduler_class: str = ""
+    has_kv: bool = True
 
 
 class LogConfig(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +72,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_model_len: int
     cache: CacheConfig
     scheduler: SchedulerConfig
-    load_format: Literal["auto", "safetensors", "dummy"] = "auto"
+    load_format: Literal["auto", "safetensors", "pt", "dummy"] = "auto"
     seed: int = 0
     num_threads: int = 0  # 0: one per core granted
     quantization: str = (
@@ -80,6 +85,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     )
     tokenizer_folder: str = ""  # empty: the model's own folder
     grammar: GrammarConfig = GrammarConfig()
+    pooler: PoolerConfig | None = None  # None: the model generates
     log: LogConfig = LogConfig()
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
@@ -91,6 +97,13 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     process_name: str = "quire::engine"  # of the engine process, where it has one to itself
     logs_collections: bool = False
     num_logged_types: int = 0  # commonest types of objects in those lines
+    watch: WatchConfig = WatchConfig()
+    logits_processors: list[str] = []  # paths or entry points of classes of the user's own
+    has_tokenizer: bool = True  # false: token ids in and out only
+    enable_sleep_mode: bool = False
+    worker_class: str = ""  # dotted path of a subclass of Worker; empty: Worker itself
+    worker_extension_class: str = ""  # dotted path of a class whose methods the worker gets; empty: none
+    profiler: ProfilerConfig | None = None
 
     @property
     def text_folder(self) -> str:
@@ -106,6 +119,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     port: int = 8000
     uds: str = ""
     api_keys: list[str] = []
+    api_key_file: str = ""  # more keys, one on each line, read again when the file changes
     root_path: str = ""
     chat_template: str = ""  # a path or the template's text; empty: the model's own
     default_chat_template_kwargs: dict[str, Any] = {}
@@ -125,6 +139,11 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     allow_credentials: bool = False
     ssl_keyfile: str = ""
     ssl_certfile: str = ""
+    ssl_ca_certs: str = ""
+    ssl_cert_reqs: int = 0  # Python's ssl.VerifyMode
+    ssl_ciphers: str = ""
+    enable_ssl_refresh: bool = False
+    tracks_load: bool = False
     stream_interval_tokens: int = 1
     log_stats_interval_s: float = 10.0  # 0: no such lines
     log_batch_sizes_interval_s: float = 0.0  # 0: no such lines
@@ -134,14 +153,32 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     max_header_bytes: int = 64 * 1024
     max_header_count: int = 256
     keep_alive_s: int = 5  # how long an idle connection stays open
+    has_ui: bool = True  # the chat page at /
+    has_docs: bool = True  # /docs, /redoc and /openapi.json
     has_dev_routes: bool = False
     stores_responses: bool = False  # /v1/responses keeps what it answered, within a bound
     outlives_engine: bool = False  # keep answering after the engine died
     socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
     step_timeout_s: int | None = None  # None: judged by recent steps; 0: a step may take any time
+    trust_request_chat_template: bool = False
+    reasoning_effort_map: dict[str, str | dict[str, Any]] = {}
+    exclude_tools_when_tool_choice_none: bool = True
+    return_tokens_as_token_ids: bool = False
+    enable_force_include_usage: bool = False
+    enable_per_request_metrics: bool = False
+    enable_log_outputs: bool = False
+    enable_log_deltas: bool = False
+    enable_tokenizer_info_endpoint: bool = False
+    enable_scale_out: bool = False
+    tokens_only: bool = False
+    fingerprint_mode: Literal["full", "hash", "custom", "none"] = "full"
+    fingerprint_value: str = ""
+    sse_keep_alive_s: float = 0.0  # of silence; 0: no such lines
     max_num_queued_reqs: int | None = None  # None: by seats and measured speed; 0: no limit
     max_num_queued_tokens: int | None = None  # None: what the KV cache holds; 0: no limit
     overload_status: Literal["503", "429"] = "503"
+    traces: TraceConfig | None = None
+    histogram_buckets: dict[str, list[float]] = {}  # upper edges by family, in place of the usual ones
     shutdown_timeout_s: int = 30  # how long a drain may take before streams are aborted
 
 

@@ -1,29 +1,43 @@
 """What crosses rooms and processes: frozen typed values and their msgpack encoding."""
 
 from quire.base.messages.events import (
+    BlockStay,
     EngineStats,
     FinishReason,
     PositionLogprobs,
     RequestTimes,
     TokenEvent,
 )
-from quire.base.messages.request import EngineRequest
-from quire.base.messages.sampling import GENERATION_CONFIG_FIELDS, OutputKind, SamplingParams
+from quire.base.messages.pooling import PooledRows, PoolingParams
+from quire.base.messages.request import EngineRequest, ThinkingBudget
+from quire.base.messages.sampling import (
+    GENERATION_CONFIG_FIELDS,
+    REFUSED_ARGUMENTS,
+    OutputKind,
+    RepetitionDetection,
+    SamplingParams,
+)
 from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan, StepResult
 
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
+    "REFUSED_ARGUMENTS",
+    "BlockStay",
     "Chunk",
     "EngineRequest",
     "EngineStats",
     "FinishReason",
     "OutputKind",
+    "PooledRows",
+    "PoolingParams",
     "PositionLogprobs",
+    "RepetitionDetection",
     "RequestTimes",
     "SampledRow",
     "SamplingParams",
     "SequenceStart",
     "StepPlan",
     "StepResult",
+    "ThinkingBudget",
     "TokenEvent",
 ]

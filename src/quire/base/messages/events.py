@@ -6,19 +6,23 @@ from typing import Literal
 
 import msgspec
 
-FinishReason = Literal["stop", "length", "abort", "error"]
+from quire.base.messages.pooling import PooledRows
+
+FinishReason = Literal["stop", "length", "abort", "error", "repetition"]
 
 
 class PositionLogprobs(msgspec.Struct, frozen=True, array_like=True):
     """Log-probabilities at one position.
 
     Entry 0 is the token that stands there (sampled or prompt), `rank` its place counted from 1; the top k
-    follow in falling order (that token may appear again).
+    follow in falling order (that token may appear again). The last `num_listed` entries are tokens the request
+    named, in its order; they have no rank.
     """
 
     token_ids: list[int]
     logprobs: list[float]
     rank: int
+    num_listed: int = 0
 
 
 class RequestTimes(msgspec.Struct, frozen=True, array_like=True):
@@ -36,7 +40,7 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Every stream ends in exactly one event with a `finish_reason`. `stop_reason` is the stop token id that
     ended it (None for EOS), `error` explains finish_reason "error". `times` comes with the first and the last
     event, `num_preemptions` with the last, `prompt_logprobs` (one entry per prompt token, the first None) with
-    the first event of index 0.
+    the first event of index 0. A pooled request has one event, with `pooled` where it ended well ("stop").
     """
 
     request_id: str
@@ -50,10 +54,20 @@ class TokenEvent(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     num_cached_tokens: int = 0
     num_preemptions: int = 0
     times: RequestTimes | None = None
+    pooled: PooledRows | None = None
 
 
-class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
-    """A snapshot after a step; counters run since the engine started."""
+class BlockStay(msgspec.Struct, frozen=True, array_like=True):
+    """One watched KV block's time between being taken and being taken anew, in seconds. `reuse_gaps_s` lie between
+    finds of its prefix, the latest few of them."""
+
+    lifetime_s: float
+    idle_s: float  # since it was taken or last found
+    reuse_gaps_s: list[float]
+
+
+class EngineStats(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A snapshot after a step; counters run since the engine started, times and `block_stays` are the step's own."""
 
     num_running: int = 0
     num_waiting: int = 0
@@ -64,3 +78,10 @@ class EngineStats(msgspec.Struct, frozen=True, kw_only=True):
     prefix_cache_hits_tokens: int = 0
     num_steps: int = 0
     step_tokens: int = 0  # tokens computed in the last step
+    step_started_s: float = 0.0  # time.monotonic()
+    step_execute_s: float = 0.0  # of the worker, sampling included
+    step_forward_s: float = 0.0  # of that, the network
+    flops: int = 0  # estimated, where they are counted; so are the bytes
+    read_bytes: int = 0
+    written_bytes: int = 0
+    block_stays: list[BlockStay] = []

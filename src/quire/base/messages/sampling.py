@@ -8,15 +8,19 @@ from __future__ import annotations
 
 import math
 from enum import Enum
+from typing import Any, Literal
 
 import msgspec
 
 from quire.base.constraints import StructuredOutputsParams
-from quire.base.errors import InvalidValue
+from quire.base.errors import InvalidValue, Unsupported
 
 MAX_SEED = 2**63 - 1
 MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logits
+MAX_PATTERN_TOKENS = 1024  # of repetition_detection: each token is compared with as many earlier ones
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
+
+REFUSED_ARGUMENTS = "extra_args is refused: "  # how the error of a sequence begins whose processors refuse it
 
 # what generation_config.json may set: its names → SamplingParams' fields
 GENERATION_CONFIG_FIELDS = {
@@ -37,11 +41,48 @@ class OutputKind(Enum):
     FINAL_ONLY = 2
 
 
+class RepetitionDetection(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Ends a reply whose last tokens are one pattern, of `min_pattern_size` to `max_pattern_size` tokens, `min_count`
+    times over. `max_pattern_size` 0 looks for none; `min_pattern_size` 0 means 1. Raises InvalidValue."""
+
+    max_pattern_size: int = 0
+    min_pattern_size: int = 0
+    min_count: int = 0
+
+    def __post_init__(self) -> None:
+        low, high = max(self.min_pattern_size, 1), self.max_pattern_size
+        if self.min_pattern_size < 0 or not 0 <= high <= MAX_PATTERN_TOKENS or (high and low > high):
+            raise InvalidValue(
+                "repetition_detection must have 0 <= min_pattern_size <= max_pattern_size <= "
+                f"{MAX_PATTERN_TOKENS}, got {self.min_pattern_size} and {high}",
+                field="repetition_detection",
+            )
+        if high and self.min_count < 2:
+            raise InvalidValue(
+                f"repetition_detection.min_count must be at least 2, got {self.min_count}",
+                field="repetition_detection",
+            )
+
+    def ends(self, token_ids: list[int], first: int) -> bool:
+        """Whether the tokens from place `first` on end in such a repetition."""
+        num_tokens = len(token_ids) - first
+        for size in range(max(self.min_pattern_size, 1), self.max_pattern_size + 1):
+            span = size * self.min_count
+            if span > num_tokens:
+                return False
+            # equal to itself moved by one pattern: the same pattern throughout
+            if token_ids[-1] == token_ids[-1 - size] and token_ids[-span:-size] == token_ids[size - span :]:
+                return True
+        return False
+
+
 class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_unknown_fields=True):
     """One request's sampling wishes. Raises InvalidValue naming the field when a value is out of range.
 
     `top_k` 0 or -1 means all tokens; `logprobs` -1 means the whole vocabulary; `max_tokens` None means
     until the context is full. `stop` strings end a stream in the text layer, `stop_token_ids` in the engine.
+    `extra_args` are for logits processors of the user's own.
+    The last fields are vLLM's as well; they are taken with values that ask for what happens anyway.
     """
 
     n: int = 1
@@ -69,7 +110,21 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
     logit_bias: dict[int, float] | None = None
     allowed_token_ids: list[int] | None = None
     truncate_prompt_tokens: int | None = None
+    truncation_side: Literal["left", "right"] | None = None  # which end truncate_prompt_tokens cuts off
     structured_outputs: StructuredOutputsParams | None = None
+    logprob_token_ids: list[int] | None = None
+    prompt_logprob_token_ids: list[int] | None = None
+    prompt_logprob_start: int | None = None
+    flat_logprobs: bool = False
+    stream_interval: int | None = None
+    skip_reading_prefix_cache: bool | None = None
+    thinking_token_budget: int | None = None
+    repetition_detection: RepetitionDetection | None = None
+    extra_args: dict[str, Any] | None = None
+    watermarking: Any = None
+    routed_experts_prompt_start: int = 0
+    trace_decode_token_ids: list[int] | None = None
+    skip_clone: bool = False  # nothing here changes the caller's object, cloned or not
 
     def __post_init__(self) -> None:
         self.verify()
@@ -100,7 +155,15 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
                 f"min_tokens must be at most max_tokens ({self.max_tokens}), got {self.min_tokens}",
                 field="min_tokens",
             )
+        if self.truncation_side is not None and self.truncate_prompt_tokens is None:
+            raise InvalidValue("truncation_side needs truncate_prompt_tokens", field="truncation_side")
+        for name in ("prompt_logprob_token_ids", "prompt_logprob_start"):
+            if getattr(self, name) is not None and self.prompt_logprobs is None:
+                raise InvalidValue(f"{name} needs prompt_logprobs", field=name)
         self._verify_lists()
+        for name, (default, reason) in _REFUSED.items():
+            if getattr(self, name) not in (None, default):
+                raise Unsupported(f"{name} is not supported: {reason}", field=name)
 
     def _verify_lists(self) -> None:
         if any(not text for text in self.stop_strings):
@@ -140,7 +203,16 @@ _INT_RANGES: tuple[tuple[str, int, int | None], ...] = (
     ("logprobs", -1, None),
     ("prompt_logprobs", -1, None),
     ("truncate_prompt_tokens", -1, None),
+    ("prompt_logprob_start", 0, None),
+    ("stream_interval", 1, None),
+    ("thinking_token_budget", 0, None),
 )
+# name → the value that asks for nothing, and why no other is taken
+_REFUSED: dict[str, tuple[Any, str]] = {
+    "watermarking": (None, "outputs carry no watermark"),
+    "routed_experts_prompt_start": (0, "expert routing is not reported"),
+    "trace_decode_token_ids": (None, "tokens are the model's own; nothing is replayed from a trace"),
+}
 
 
 def _check_number(name: str, value: float, low: float | None, high: float | None) -> None:

@@ -6,6 +6,8 @@ import msgspec
 
 from quire.base.constraints import Constraint
 from quire.base.messages.events import PositionLogprobs
+from quire.base.messages.pooling import PooledRows, PoolingParams
+from quire.base.messages.request import ThinkingBudget
 from quire.base.messages.sampling import SamplingParams
 
 
@@ -13,7 +15,8 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     """Tells the worker about a sequence it does not know (new, forked, or back after preemption).
 
     `token_ids` is all that is known: prompt, then outputs so far; `num_prompt_tokens` splits them.
-    `sample_index` counts the samples of one request (0 … n-1) and keys randomness together with `seed`.
+    `sample_index` counts the samples of one request (0 … n-1) and keys randomness together with `seed`. With
+    `pooling` the sequence is pooled at its end and never sampled.
     """
 
     sequence_id: int
@@ -25,15 +28,20 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     eos_token_ids: list[int] = []
     bad_words_token_ids: list[list[int]] = []
     constraint: Constraint | None = None
+    thinking: ThinkingBudget | None = None
+    pooling: PoolingParams | None = None
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """A sequence's tokens in one step: `token_ids` stand at positions `start` … `start + len - 1`.
 
-    `block_ids` is the sequence's whole table: block i holds positions [i * block_size, (i+1) * block_size).
+    `block_ids` is the sequence's whole table: block i holds positions [i * block_size, (i+1) * block_size). An
+    encoder has none, and its chunks are whole sequences.
     `num_samples` tokens are drawn from the last position's logits: 0 while the prompt goes on, 1 as a
-    rule, n where a request forks (sample indices 0 … n-1). `prompt_targets`, when prompt log-probabilities
-    are wanted, are the prompt tokens that follow each position of this chunk (one fewer at the prompt's end).
+    rule, n where a request forks (sample indices 0 … n-1); 1 where a pooled sequence is to be pooled.
+    `prompt_targets`, when prompt log-probabilities are wanted, are the prompt tokens that follow the positions of
+    this chunk from its `first_target` on (one fewer at the prompt's end); each is scored with
+    `num_prompt_logprobs` leading tokens and those of `prompt_listed`.
     """
 
     sequence_id: int
@@ -42,7 +50,9 @@ class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     block_ids: list[int]
     num_samples: int = 0
     prompt_targets: list[int] = []
+    first_target: int = 0
     num_prompt_logprobs: int = 0
+    prompt_listed: list[int] = []
 
     @property
     def end(self) -> int:
@@ -65,18 +75,21 @@ class StepPlan(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class SampledRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What one sample of one chunk came to: its new tokens, or the error that fails this row alone."""
+    """What one sample of one chunk came to: new tokens, pooled states, or the error that fails this row alone."""
 
     sequence_id: int
     sample_index: int = 0
     token_ids: list[int] = []
     logprobs: list[PositionLogprobs] | None = None
     error: str | None = None
+    pooled: PooledRows | None = None
 
 
 class StepResult(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """The facts of one step. `prompt_logprobs` holds, per sequence, one entry for each target."""
+    """The facts of one step. `prompt_logprobs` holds, per sequence, one entry for each target; `forward_s` is how
+    long the network took, sampling left out."""
 
     step_id: int
     rows: list[SampledRow] = []
     prompt_logprobs: dict[int, list[PositionLogprobs]] = {}
+    forward_s: float = 0.0

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Callable
+from typing import TypeVar
 
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.engine.client.threads import let_threads_sleep
+
+T = TypeVar("T")
 
 
 class InProcessClient:
@@ -21,9 +26,15 @@ class InProcessClient:
     ) -> None:
         let_threads_sleep()
         from quire.engine.core import EngineCore
+        from quire.engine.publisher import open_publisher
         from quire.worker.executor import UniprocExecutor
 
-        self._core = EngineCore(config, UniprocExecutor(config, report), audit_steps=audit_steps)
+        publisher = open_publisher(config.watch.kv_events)
+        if publisher is not None:
+            weakref.finalize(self, publisher.close)
+        executor = UniprocExecutor(config, report)
+        self.extra_arguments = executor.extra_arguments
+        self._core = EngineCore(config, executor, publisher=publisher, audit_steps=audit_steps)
 
     def submit(self, request: EngineRequest) -> None:
         self._core.submit(request)
@@ -31,8 +42,9 @@ class InProcessClient:
     def abort(self, request_id: str, index: int | None = None) -> None:
         self._core.abort(request_id, index)
 
-    def forget_prefixes(self) -> None:
-        self._core.forget_prefixes()
+    def ask(self, command: Command[T]) -> T:
+        """The answer, at once. Raises what the command cannot be carried out for."""
+        return self._core.answer(command)
 
     @property
     def has_work(self) -> bool:

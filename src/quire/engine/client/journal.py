@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 import msgspec
@@ -20,6 +21,7 @@ class _Entry:
         self.engine_id = ""  # what the engine calls it; empty while no engine has it
         self.num_taken_up = 0
         self.is_unheard = True
+        self.is_held = False  # no engine is to have it for now
         self.given_up: set[int] = set()  # samples the engine was told to abort
 
     def resumption(self) -> EngineRequest:
@@ -41,6 +43,7 @@ class Journal:
         self.num_unheard_tokens = 0  # of prompts without any news yet
         self._entries: dict[str, _Entry] = {}
         self._at_engine: dict[str, _Entry] = {}  # by engine id
+        self._one_ended = asyncio.Event()
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -51,7 +54,29 @@ class Journal:
     @property
     def expects_news(self) -> bool:
         """Whether the engine owes anybody anything: it computes nothing for those who do not read."""
-        return any(not entry.stream.is_paused for entry in self._entries.values())
+        return any(not (entry.stream.is_paused or entry.is_held) for entry in self._entries.values())
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests that are not held."""
+        return sum(not entry.is_held for entry in self._entries.values())
+
+    def hold(self, request_id: str) -> None:
+        """No engine is to have this request until `let_in`."""
+        self._entries[request_id].is_held = True
+
+    def let_in(self) -> list[str]:
+        """The requests that were held, in order of arrival; none is any more."""
+        held = [request_id for request_id, entry in self._entries.items() if entry.is_held]
+        for request_id in held:
+            self._entries[request_id].is_held = False
+        return held
+
+    async def drained(self) -> None:
+        """Until every request that is not held has ended."""
+        while self.num_in_flight:
+            self._one_ended.clear()
+            await self._one_ended.wait()
 
     def open(self, request: EngineRequest, resume: Callable[[], None]) -> EventStream:
         """A new request's stream; raises InvalidValue when its id is in use. `resume` is EventStream's."""
@@ -80,6 +105,7 @@ class Journal:
         if entry.stream.is_finished:
             del self._entries[entry.request.request_id]
             self._at_engine.pop(entry.engine_id, None)
+            self._one_ended.set()
         return entry.stream.take_pause()
 
     def _hear(self, entry: _Entry) -> None:
@@ -111,9 +137,9 @@ class Journal:
             self._take(entry, TokenEvent(request_id=request_id, index=index, finish_reason="abort"))
 
     def take_up(self, request_id: str) -> EngineRequest | None:
-        """The request as an engine must be given it; None when it has ended."""
+        """The request as an engine must be given it; None when it has ended or is held."""
         entry = self._entries.get(request_id)
-        if entry is None:
+        if entry is None or entry.is_held:
             return None
         entry.num_taken_up += 1
         entry.engine_id = f"{request_id}~{entry.num_taken_up}"
@@ -129,6 +155,7 @@ class Journal:
         self._at_engine.pop(entry.engine_id, None)
         self._hear(entry)
         entry.stream.fail(error)
+        self._one_ended.set()
 
     def fail_all(self, reason: str) -> None:
         for request_id in self.request_ids():

@@ -10,18 +10,21 @@ import asyncio
 import logging
 import time
 from collections import Counter
+from collections.abc import Callable
 from enum import Enum
+from typing import Any, TypeVar
 
 from quire.base import errors
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
-from quire.base.errors import EngineDead
+from quire.base.errors import CommandFailed, EngineAsleep, EngineDead
 from quire.base.messages import EngineRequest, EngineStats, TokenEvent
 from quire.base.wire import (
     Abort,
+    Answer,
     Configure,
     Events,
     Failed,
-    ForgetPrefixes,
     Loading,
     Pause,
     Ready,
@@ -29,9 +32,11 @@ from quire.base.wire import (
     Stop,
     Submit,
 )
+from quire.engine.client.asks import Asks
 from quire.engine.client.journal import Journal
 from quire.engine.client.link import EngineLink
 from quire.engine.client.quarantine import Quarantine, Trial
+from quire.engine.client.standing import Standing
 from quire.engine.client.stream import EventStream
 from quire.engine.client.vigil import Vigil, read_signs
 
@@ -39,6 +44,8 @@ logger = logging.getLogger(__name__)
 
 MAX_CRASHES = 3
 CRASH_WINDOW_S = 60.0
+ASLEEP = "The engine is asleep and takes no requests; POST /wake_up brings it back."
+T = TypeVar("T")
 
 
 class EngineState(Enum):
@@ -66,11 +73,13 @@ class ProcessClient:
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=config.cache.num_blocks)
         self.step_sizes: Counter[int] = Counter()  # tokens computed in a step → how many such steps
+        self.listeners: list[Callable[[EngineStats], None]] = []  # called with the stats of each step
         self.load_done_bytes = 0
         self.load_total_bytes = config.card.weight_bytes
         self.failure = ""
         self.ready: Ready | None = None
         self.num_restarts = 0
+        self.standing = Standing()
         self._config = config
         self._max_crashes = max_crashes
         self._crashes_s: list[float] = []
@@ -80,6 +89,7 @@ class ProcessClient:
         self._link = EngineLink(socket_folder)
         self._ended_links: set[asyncio.Task[None]] = set()
         self._journal = Journal()
+        self._asks = Asks()
         self._trial = Trial()
         self._quarantine = Quarantine()
         self._became_ready: asyncio.Future[None] | None = None
@@ -119,18 +129,23 @@ class ProcessClient:
     # ---- requests ----
 
     def check(self, request: EngineRequest) -> None:
-        """Raises Quarantined when requests like this one ended engines; `submit` does the same."""
+        """Raises Quarantined when requests like this one ended engines, and EngineAsleep; `submit` does the same."""
+        if self.standing.refuses:
+            raise EngineAsleep(ASLEEP)
         self._quarantine.check(request)
 
     def submit(self, request: EngineRequest) -> EventStream:
-        """Send a request down; raises EngineDead, Quarantined or InvalidValue (request_id in use)."""
+        """Send a request down, or hold it while the engine is held; raises EngineDead, EngineAsleep, Quarantined or
+        InvalidValue (request_id in use)."""
         if self.state is EngineState.DEAD:
             raise EngineDead(self.failure)
         self.check(request)
         if not self._journal.expects_news:
             self._vigil.begin(time.monotonic())
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
-        if self._trial.accused is None:
+        if self.standing.holds:
+            self._journal.hold(request.request_id)
+        elif self._trial.accused is None:
             self._take_up(request.request_id)
         return stream
 
@@ -149,9 +164,48 @@ class ProcessClient:
             self._vigil.note_news()
             self._link.send(Resume(engine_id))
 
-    def forget_prefixes(self) -> None:
-        """Empty the prefix cache."""
-        self._link.send(ForgetPrefixes())
+    # ---- administration ----
+
+    async def ask(self, command: Command[T]) -> T:
+        """Have the engine carry out a command between two steps; returns its answer. Raises InvalidValue for what is
+        not allowed, CommandFailed for what went wrong or when the engine ended meanwhile, EngineDead."""
+        if self.state is EngineState.DEAD:
+            raise EngineDead(self.failure)
+        message, answered = self._asks.open(command)
+        self._link.send(message)
+        value: T = await answered
+        return value
+
+    def _tell(self, command: Command[Any]) -> None:
+        """Ask, with nobody to hear the answer."""
+
+        def note(answered: asyncio.Future[Any]) -> None:
+            if not answered.cancelled() and (error := answered.exception()):
+                logger.error("%s could not be carried out: %s", type(command).__name__, error)
+
+        message, answered = self._asks.open(command)
+        answered.add_done_callback(note)
+        self._link.send(message)
+
+    @property
+    def num_in_flight(self) -> int:
+        """Requests under way that are not held."""
+        return self._journal.num_in_flight
+
+    def request_ids(self) -> list[str]:
+        """Of all requests under way, in order of arrival."""
+        return self._journal.request_ids()
+
+    async def drained(self) -> None:
+        """Until every request that is not held has ended."""
+        await self._journal.drained()
+
+    def let_in(self) -> None:
+        """Give the engine what was held."""
+        self._vigil.begin(time.monotonic())
+        for request_id in self._journal.let_in():
+            if self._trial.accused is None:
+                self._take_up(request_id)
 
     # ---- news ----
 
@@ -162,6 +216,8 @@ class ProcessClient:
                 if stats.num_steps > self.stats.num_steps:
                     self._vigil.note_step(time.monotonic(), stats.step_tokens)
                     self.step_sizes[stats.step_tokens] += 1
+                for listener in self.listeners:
+                    listener(stats)
                 self.stats = stats
                 for event in events:
                     # a suspect goes on until its trial is over, even if nobody reads
@@ -169,6 +225,10 @@ class ProcessClient:
                         self._link.send(Pause(event.request_id))
                 if self._trial.accused is not None:
                     self._hear_trial(self._trial.accused, events)
+            case Answer(stats=stats):
+                self._vigil.note_news()
+                self.stats = stats
+                self._asks.settle(message)
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
@@ -185,8 +245,10 @@ class ProcessClient:
         """Replace a process that makes no progress although it has something to do."""
         while True:
             await asyncio.sleep(self._vigil.interval_s)
-            is_loading = self.state is EngineState.LOADING
-            if not (is_loading or self._journal.expects_news):
+            # a command, too, may take as long as it computes or reads
+            is_loading = self.state is EngineState.LOADING or len(self._asks) > 0
+            expects_news = self.standing.computes and self._journal.expects_news
+            if not (is_loading or expects_news) or self._asks.may_stand_still:
                 self._vigil.begin(time.monotonic())  # an idle engine has nothing to say
                 continue
             signs = read_signs(self.pid) if self.pid else None
@@ -224,6 +286,7 @@ class ProcessClient:
         """A new process takes up every open request, one by one if one of them is suspected of the end of the old
         one; what is submitted meanwhile queues behind them."""
         self._retire(self._link)
+        self._asks.fail_all(CommandFailed("the engine process ended before it had answered; ask again"))
         self.state = EngineState.LOADING
         self.stats = EngineStats(num_blocks=self._config.cache.num_blocks)
         self.load_done_bytes = 0
@@ -232,6 +295,8 @@ class ProcessClient:
         self._link.spawn()
         self._vigil.begin(time.monotonic())
         self._open()
+        for order in self.standing.orders():
+            self._tell(order)
         for request_id in self._journal.request_ids():
             self._journal.take_back(request_id)
         # the latest first: whoever crashes an engine does so soon
@@ -275,6 +340,7 @@ class ProcessClient:
         self.state = EngineState.DEAD
         self.failure = message
         self._journal.fail_all(message)
+        self._asks.fail_all(EngineDead(message))
         if self._became_ready is not None and not self._became_ready.done():
             error_class = getattr(errors, kind, EngineDead)
             self._became_ready.set_exception(error_class(message))

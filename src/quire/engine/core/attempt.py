@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 
+from quire.base.commands import Command
 from quire.base.constraints import Constraint
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 MIN_SPLIT_TOKENS = 32  # a chunk shorter than this is not what memory runs out over
 
@@ -28,6 +30,10 @@ class Executor(Protocol):
 
     def prepare(self, constraint: Constraint) -> Future[Any]:
         """Begins to compile; done when sequences with this constraint may start. Holds up no step meanwhile."""
+        ...
+
+    def answer(self, command: Command[T]) -> T:
+        """Carries out one of commands.WorkerCommand; raises before it changes anything."""
         ...
 
 
@@ -51,18 +57,25 @@ def _halves(executor: Executor, plan: StepPlan, error: Exception) -> StepResult:
         return StepResult(step_id=plan.step_id, rows=[SampledRow(sequence_id=chunk.sequence_id, error=text)])
     rows: list[SampledRow] = []
     prompt_logprobs: dict[int, list[PositionLogprobs]] = {}
+    forward_s = 0.0
     for chunks in parts:
         members = {chunk.sequence_id for chunk in chunks}
         starts = [start for start in plan.starts if start.sequence_id in members]
         part = msgspec.structs.replace(plan, chunks=chunks, starts=starts)
         result = execute_in_parts(executor, part)
         rows += result.rows
+        forward_s += result.forward_s
         for sequence_id, entries in result.prompt_logprobs.items():
             prompt_logprobs.setdefault(sequence_id, []).extend(entries)
         if len(plan.chunks) == 1 and result.rows and result.rows[0].error is not None:
             break  # without its beginning the rest of a chunk is worth nothing
         plan = msgspec.structs.replace(plan, copies=[], ended=[])  # the first part has done them
-    return StepResult(step_id=plan.step_id, rows=_once_failed(rows), prompt_logprobs=prompt_logprobs)
+    return StepResult(
+        step_id=plan.step_id,
+        rows=_once_failed(rows),
+        prompt_logprobs=prompt_logprobs,
+        forward_s=forward_s,
+    )
 
 
 def is_short_of_memory(error: Exception) -> bool:
@@ -77,20 +90,23 @@ def _split(chunks: list[Chunk], may_divide_chunk: bool) -> list[list[Chunk]]:
         middle = len(chunks) // 2
         return [chunks[:middle], chunks[middle:]]
     (chunk,) = chunks
-    if not may_divide_chunk or len(chunk.token_ids) < MIN_SPLIT_TOKENS:
+    is_whole_by_nature = not chunk.block_ids  # an encoder's
+    if not may_divide_chunk or is_whole_by_nature or len(chunk.token_ids) < MIN_SPLIT_TOKENS:
         return [chunks]
     middle = len(chunk.token_ids) // 2
+    num_first_targets = max(0, middle - chunk.first_target)
     first = msgspec.structs.replace(
         chunk,
         token_ids=chunk.token_ids[:middle],
-        prompt_targets=chunk.prompt_targets[:middle],
+        prompt_targets=chunk.prompt_targets[:num_first_targets],
         num_samples=0,
     )
     last = msgspec.structs.replace(
         chunk,
         token_ids=chunk.token_ids[middle:],
         start=chunk.start + middle,
-        prompt_targets=chunk.prompt_targets[middle:],
+        prompt_targets=chunk.prompt_targets[num_first_targets:],
+        first_target=max(0, chunk.first_target - middle),
     )
     return [[first], [last]]
 

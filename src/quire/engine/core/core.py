@@ -4,24 +4,39 @@ from __future__ import annotations
 
 import logging
 import time
+from typing import TypeVar
 
+from quire.base.commands import Command
 from quire.base.config import EngineConfig
 from quire.base.dotted import load_dotted
 from quire.base.messages import EngineRequest, EngineStats, StepPlan, TokenEvent
 from quire.engine.core.attempt import Executor, execute_in_parts
+from quire.engine.core.control import Control
 from quire.engine.core.waiting_room import WaitingRoom
+from quire.engine.core.watching import Publisher, StepWatch
 from quire.engine.scheduler import Scheduler
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 class EngineCore:
-    """Drives one executor. `audit_steps` checks every book after every step; tests turn it on."""
+    """Drives one executor. `publisher` gets the news of the prefix cache. `audit_steps` checks every book after every
+    step; tests turn it on."""
 
-    def __init__(self, config: EngineConfig, executor: Executor, *, audit_steps: bool = False) -> None:
+    def __init__(
+        self,
+        config: EngineConfig,
+        executor: Executor,
+        *,
+        publisher: Publisher | None = None,
+        audit_steps: bool = False,
+    ) -> None:
         self.scheduler = _scheduler_class(config.scheduler.scheduler_class)(config.scheduler, config.cache)
+        self._watch = StepWatch(config.watch, self.scheduler.kv, publisher)
         self._executor = executor
         self._waiting_room = WaitingRoom(executor, self.scheduler)
+        self._control = Control(self.scheduler, executor, may_sleep=config.enable_sleep_mode)
         self._logs_steps = config.log_steps
         self._audit_steps = audit_steps
 
@@ -41,26 +56,38 @@ class EngineCore:
     def resume(self, request_id: str) -> None:
         self.scheduler.resume(request_id)
 
-    def forget_prefixes(self) -> None:
-        self.scheduler.kv.forget_prefixes()
+    def answer(self, command: Command[T]) -> T:
+        """Carry out a command, between two steps. Raises what it cannot be carried out for."""
+        answer = self._control.answer(command)
+        self._watch.publish()
+        return answer
 
     @property
     def has_work(self) -> bool:
+        if not self._control.may_compute:  # ends are told, and grammars compiled, all the same
+            return self.scheduler.has_news or len(self._waiting_room) > 0
         return self.scheduler.has_work or len(self._waiting_room) > 0
 
     def stats(self) -> EngineStats:
-        return self.scheduler.stats()
+        return self._watch.add_to(self.scheduler.stats())
 
     def step(self) -> list[TokenEvent]:
         """Run one step, if there is anything to run; returns the news since the last call."""
-        self._waiting_room.let_in(wait_for_one=not self.scheduler.has_work)
+        may_compute = self._control.may_compute
+        self._waiting_room.let_in(wait_for_one=not (may_compute and self.scheduler.has_work))
+        if not may_compute:
+            return self.scheduler.take_events()
         plan = self.scheduler.plan()
         if not plan.chunks and not plan.ended:
             return self.scheduler.take_events()
         started_s = time.monotonic()
-        events = self.scheduler.apply(plan, execute_in_parts(self._executor, plan))
+        result = execute_in_parts(self._executor, plan)
+        seconds = time.monotonic() - started_s
+        events = self.scheduler.apply(plan, result)
+        self._watch.note_step(plan, result, started_s, seconds)
+        self._watch.publish()
         if self._logs_steps:
-            _log_step(plan, time.monotonic() - started_s, self.scheduler.stats())
+            _log_step(plan, seconds, self.scheduler.stats())
         if self._audit_steps:
             self.scheduler.audit()
         return events

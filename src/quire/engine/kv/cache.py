@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from quire.engine.kv.hashing import NEXT_KEYS, NextKey, PrefixKey, root_key
+from quire.engine.kv.news import BlockNews
 from quire.engine.kv.pool import BlockPool
+from quire.engine.kv.residency import Residency
 
 
 class BlockTable:
@@ -82,6 +84,12 @@ class KVCache:
         table.num_published = len(table.block_ids)
         return len(table.block_ids) * self.block_size
 
+    def note_found(self, table: BlockTable, num_tokens: int) -> None:
+        """The first `num_tokens` of an admitted sequence came from the cache: news for those who watch blocks."""
+        if self.pool.residency is not None:
+            for block in table.block_ids[: num_tokens // self.block_size]:
+                self.pool.residency.note_found(block)
+
     def num_missing(self, table: BlockTable, num_tokens: int) -> int:
         """Blocks that `table` lacks to hold `num_tokens`."""
         return max(0, -(-num_tokens // self.block_size) - len(table.block_ids))
@@ -119,9 +127,28 @@ class KVCache:
         if not self.enable_prefix_caching or num_full <= table.num_published:
             return
         keys = table.keys(token_ids, num_full, self.block_size, self._next_key)
-        for index in range(table.num_published, num_full):
-            self.pool.publish(table.block_ids[index], keys[index])
+        stored = [
+            index
+            for index in range(table.num_published, num_full)
+            if self.pool.publish(table.block_ids[index], keys[index])
+        ]
         table.num_published = num_full
+        if self.pool.news is not None and stored:
+            self._tell_stored(self.pool.news, stored, keys, token_ids)
+
+    def _tell_stored(
+        self, news: BlockNews, stored: list[int], keys: list[PrefixKey], token_ids: Sequence[int]
+    ) -> None:
+        """One event for each run of neighbours among the blocks `stored`, which are numbered within the prompt."""
+        begin = 0
+        for end in range(1, len(stored) + 1):
+            if end < len(stored) and stored[end] == stored[end - 1] + 1:
+                continue
+            first, last = stored[begin], stored[end - 1] + 1
+            parent = keys[first - 1] if first else None
+            tokens = list(token_ids[first * self.block_size : last * self.block_size])
+            news.note_stored(keys[first:last], parent, tokens)
+            begin = end
 
     def release(self, table: BlockTable, *, trusted: bool = True) -> None:
         """Give all blocks back, last first, so that the LRU order evicts the ends of prefixes before
@@ -132,6 +159,10 @@ class KVCache:
             self.pool.release(block)
         table.block_ids.clear()
         table.num_published = 0
+
+    def watch(self, *, residency: Residency | None = None, news: BlockNews | None = None) -> None:
+        """From now on tell what happens to blocks."""
+        self.pool.residency, self.pool.news = residency, news
 
     def forget_prefixes(self) -> None:
         self.pool.forget_cached()

@@ -13,10 +13,13 @@ from __future__ import annotations
 from collections import OrderedDict
 
 from quire.engine.kv.hashing import PrefixKey
+from quire.engine.kv.news import BlockNews
+from quire.engine.kv.residency import Residency
 
 
 class BlockPool:
-    """Counts references to `num_blocks` blocks, numbered from 0. Knows no sequences and no tokens."""
+    """Counts references to `num_blocks` blocks, numbered from 0. Knows no sequences and no tokens. `residency` and
+    `news`, where there are any, hear of what happens to blocks."""
 
     def __init__(self, num_blocks: int) -> None:
         self.num_blocks = num_blocks
@@ -26,6 +29,8 @@ class BlockPool:
         self._next_fresh = 0
         self._idle: list[int] = []
         self._cached: OrderedDict[int, None] = OrderedDict()
+        self.residency: Residency | None = None
+        self.news: BlockNews | None = None
 
     @property
     def num_free(self) -> int:
@@ -43,6 +48,8 @@ class BlockPool:
             block, _ = self._cached.popitem(last=False)
             self._unpublish(block)
         self._references[block] = 1
+        if self.residency is not None:
+            self.residency.note_taken(block)
         return block
 
     def share(self, block: int) -> None:
@@ -72,11 +79,14 @@ class BlockPool:
     def find(self, key: PrefixKey) -> int | None:
         return self._published.get(key)
 
-    def publish(self, block: int, key: PrefixKey) -> None:
-        """Make a held block findable; the first block published under a key stays the one found."""
-        if key not in self._published:
-            self._published[key] = block
-            self._keys[block] = key
+    def publish(self, block: int, key: PrefixKey) -> bool:
+        """Make a held block findable; False if another is under this key: the first one published stays the one
+        found."""
+        if key in self._published:
+            return False
+        self._published[key] = block
+        self._keys[block] = key
+        return True
 
     def withdraw(self, block: int) -> None:
         """Make a held block unfindable: its values are not to be trusted."""
@@ -85,8 +95,11 @@ class BlockPool:
 
     def forget_cached(self) -> None:
         """Drop every key; cached blocks become idle."""
-        for block in list(self._published.values()):
-            self._unpublish(block)
+        for block in self._published.values():
+            self._keys[block] = None
+        self._published.clear()
+        if self.news is not None:
+            self.news.note_cleared()
         self._idle.extend(self._cached)
         self._cached.clear()
 
@@ -95,6 +108,8 @@ class BlockPool:
         assert key is not None
         del self._published[key]
         self._keys[block] = None
+        if self.news is not None:
+            self.news.note_removed(key)
 
     def audit(self, held: dict[int, int]) -> None:
         """Check every invariant against `held` (block → references the callers believe they hold)."""

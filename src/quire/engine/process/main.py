@@ -13,20 +13,23 @@ from collections.abc import Callable
 
 import zmq
 
+from quire.base.commands import Sleep, WakeUp
 from quire.base.config import EngineConfig
-from quire.base.errors import QuireError
+from quire.base.errors import QuireError, UserError
 from quire.base.logs import set_up_logging
 from quire.base.plugins import run_plugins
 from quire.base.wire import (
     Abort,
+    Answer,
+    Ask,
     Codec,
     Configure,
     Downward,
     Events,
     Failed,
-    ForgetPrefixes,
     Loading,
     Pause,
+    Problem,
     Ready,
     Resume,
     Stop,
@@ -35,6 +38,7 @@ from quire.base.wire import (
 )
 from quire.engine.core import EngineCore
 from quire.engine.process.garbage import log_collections
+from quire.engine.publisher import EventPublisher, open_publisher
 
 logger = logging.getLogger(__name__)
 PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
@@ -50,6 +54,7 @@ class EngineProcess:
         self._socket.setsockopt(zmq.LINGER, 1000)
         self._socket.connect(address)
         self._codec = Codec(Downward)
+        self._publisher: EventPublisher | None = None
         self._stopping = False
 
     def run(self) -> int:
@@ -65,6 +70,8 @@ class EngineProcess:
             self._send(Failed(type(error).__name__, str(error)))
             return 1
         finally:
+            if self._publisher is not None:
+                self._publisher.close()
             self._socket.close()
             self._context.term()
         return 0
@@ -83,13 +90,15 @@ class EngineProcess:
             log_collections(config.num_logged_types)
         if config.cpu_ids:
             bind_to(config.cpu_ids)
+        self._publisher = open_publisher(config.watch.kv_events)
         from quire.worker.executor import UniprocExecutor
 
         executor = UniprocExecutor(config, self._progress())
         split_s.update(executor.split_s)
+        gc.collect()  # what importing left behind would be kept for good
         gc.freeze()  # what is loaded stays: later collections need not visit it
-        self._send(Ready(split_s, executor.providers()))
-        return EngineCore(config, executor)
+        self._send(Ready(split_s, executor.providers(), executor.extra_arguments))
+        return EngineCore(config, executor, publisher=self._publisher)
 
     def _configuration(self) -> EngineConfig:
         message = self._codec.decode(self._socket.recv())
@@ -120,12 +129,35 @@ class EngineProcess:
                 core.pause(request_id)
             case Resume(request_id):
                 core.resume(request_id)
-            case ForgetPrefixes():
-                core.forget_prefixes()
+            case Ask():
+                self._socket.send(self._answer(message, core))
             case Stop():
                 self._stopping = True
             case _:
                 logger.warning("unexpected message %s", type(message).__name__)
+
+    def _answer(self, ask: Ask, core: EngineCore) -> bytes:
+        """The encoded answer. Whatever goes wrong is the asker's to hear: the engine goes on."""
+        value, problem = None, None
+        if isinstance(ask.command, Sleep):
+            gc.unfreeze()  # the weights are among what was frozen at the start
+        try:
+            value = core.answer(ask.command)
+            return self._codec.encode(Answer(ask_id=ask.ask_id, stats=core.stats(), value=value))
+        except UserError as error:
+            problem = Problem(error.message, error.field, is_callers=True)
+        except Exception as error:  # also of code that is not Quire's: what administrators bring
+            logger.exception("%s failed", type(ask.command).__name__)
+            text = str(error) if isinstance(error, QuireError) else f"{type(error).__name__}: {error}"
+            if value is not None:
+                text = (
+                    f"its answer, of type {type(value).__name__}, cannot leave the engine process ({error})"
+                )
+            problem = Problem(text)
+        finally:
+            if isinstance(ask.command, WakeUp):
+                gc.freeze()
+        return self._codec.encode(Answer(ask_id=ask.ask_id, stats=core.stats(), problem=problem))
 
     def _send(self, message: Upward) -> None:
         self._socket.send(self._codec.encode(message))

@@ -54,6 +54,8 @@ def _start(sequence: Sequence) -> SequenceStart:
         eos_token_ids=request.eos_token_ids,
         bad_words_token_ids=request.bad_words_token_ids,
         constraint=request.constraint,
+        thinking=request.thinking,
+        pooling=request.pooling,
     )
 
 
@@ -61,9 +63,12 @@ def _chunk(sequence: Sequence, num_tokens: int) -> Chunk:
     start, end = sequence.num_computed, sequence.num_computed + num_tokens
     forks = sequence.num_outputs == 0 and not sequence.has_forked
     num_samples = (sequence.request.sampling.n if forks else 1) if end == len(sequence.token_ids) else 0
+    sampling = sequence.request.sampling
     targets: list[int] = []
+    first_target = 0
     if sequence.wants_prompt_logprobs:
-        targets = sequence.request.prompt_token_ids[start + 1 : end + 1]
+        first_target = max(0, sequence.first_scored - 1 - start)
+        targets = sequence.request.prompt_token_ids[start + first_target + 1 : end + 1]
     return Chunk(
         sequence_id=sequence.sequence_id,
         token_ids=sequence.token_ids[start:end],
@@ -71,5 +76,7 @@ def _chunk(sequence: Sequence, num_tokens: int) -> Chunk:
         block_ids=list(sequence.table.block_ids),
         num_samples=num_samples,
         prompt_targets=targets,
-        num_prompt_logprobs=sequence.request.sampling.prompt_logprobs or 0,
+        first_target=first_target if targets else 0,
+        num_prompt_logprobs=sampling.prompt_logprobs or 0,
+        prompt_listed=(sampling.prompt_logprob_token_ids or []) if targets else [],
     )

@@ -22,7 +22,7 @@ from quire.base.messages import (
     StepResult,
     TokenEvent,
 )
-from quire.engine.kv import BlockTable, KVCache
+from quire.engine.kv import BlockTable, KVCache, NoKVCache
 from quire.engine.scheduler.draft import PlanDraft
 from quire.engine.scheduler.partial import PartialPrefills
 from quire.engine.scheduler.queues import POLICIES
@@ -41,7 +41,7 @@ class Scheduler:
     ) -> None:
         self._config = config
         self._clock = clock
-        self.kv = KVCache(
+        self.kv = (KVCache if config.has_kv else NoKVCache)(
             cache.num_blocks,
             cache.block_size,
             enable_prefix_caching=cache.enable_prefix_caching,
@@ -116,9 +116,19 @@ class Scheduler:
                 del self._paused[sequence]
                 self._waiting.put_back(sequence)
 
+    def unseat_all(self) -> None:
+        """Preempt everybody: no block is held afterwards, and whatever was computed is computed again."""
+        for sequence in reversed(list(self._running)):
+            self._preempt(sequence)
+
     @property
     def has_work(self) -> bool:
         return bool(self._running) or len(self._waiting) > 0 or bool(self._events)
+
+    @property
+    def has_news(self) -> bool:
+        """Events that nobody has taken yet."""
+        return bool(self._events)
 
     # ---- plan ----
 
@@ -157,8 +167,9 @@ class Scheduler:
             sequence = partial.next_in_line(self._waiting)
             if sequence is None:
                 return
-            reads_prefix = not sequence.wants_prompt_logprobs
-            num_cached = self.kv.claim_prefix(sequence.table, sequence.token_ids) if reads_prefix else 0
+            num_cached = 0
+            if sequence.reads_prefix:
+                num_cached = self.kv.claim_prefix(sequence.table, sequence.token_ids)
             sequence.num_computed = num_cached
             num_tokens = self._chunk_tokens(sequence, draft.budget_tokens)
             is_whole = num_tokens == sequence.num_to_compute
@@ -202,6 +213,7 @@ class Scheduler:
         if self.kv.enable_prefix_caching:
             self._num_queried_tokens += len(sequence.token_ids)
             self._num_hit_tokens += num_cached
+            self.kv.note_found(sequence.table, num_cached)
 
     def _preempt(self, sequence: Sequence) -> None:
         self._unseat(sequence)
@@ -243,7 +255,7 @@ class Scheduler:
 
     def _collect_prompt_logprobs(self, sequence: Sequence, entries: list[PositionLogprobs]) -> None:
         if not sequence.prompt_logprobs:
-            sequence.prompt_logprobs.append(None)
+            sequence.prompt_logprobs += [None] * sequence.first_scored
         sequence.prompt_logprobs.extend(entries)
 
     def _apply_rows(self, sequence: Sequence, rows: list[SampledRow]) -> None:
@@ -276,6 +288,10 @@ class Scheduler:
             return
         if not sequence.first_token_s:
             sequence.first_token_s = self._clock()
+        if row.pooled is not None:
+            event = TokenEvent(request_id=sequence.request.request_id, pooled=row.pooled)
+            self._end(sequence, "stop", last=event)
+            return
         is_first = sequence.num_outputs == 0
         finish: tuple[FinishReason, int | None] | None = None
         num_kept = 0
@@ -306,6 +322,10 @@ class Scheduler:
                 return "stop", None
             if sampling.stop_token_ids and token_id in sampling.stop_token_ids:
                 return "stop", token_id
+        if sampling.repetition_detection is not None and sampling.repetition_detection.ends(
+            sequence.token_ids, sequence.num_prompt_tokens
+        ):
+            return "repetition", None
         if sampling.max_tokens is not None and sequence.num_outputs >= sampling.max_tokens:
             return "length", None
         return None
@@ -352,6 +372,7 @@ class Scheduler:
                     num_cached_tokens=sequence.num_cached_tokens,
                     num_preemptions=sequence.num_preemptions,
                     times=sequence.times(self._clock()),
+                    pooled=last.pooled if last else None,
                 )
             )
 
@@ -391,7 +412,7 @@ class Scheduler:
             raise AssertionError("a live sequence is in no queue, or in two")
         if any(sequence.table.block_ids or sequence.num_computed for sequence in waiting):
             raise AssertionError("a waiting sequence holds blocks")
-        for sequence in self._running:
+        for sequence in self._running if self._config.has_kv else ():
             num_held = len(sequence.table.block_ids) * self.kv.block_size
             if not sequence.num_computed <= num_held:
                 raise AssertionError(f"sequence {sequence.sequence_id} computed more than it holds")
@@ -399,8 +420,8 @@ class Scheduler:
 
 
 def _owed_prompt_logprobs(sequence: Sequence) -> list[PositionLogprobs | None] | None:
-    """Hands the collected entries over. A one-token prompt has nothing to score, yet owes its one None."""
+    """Hands the collected entries over. A prompt with nothing to score owes a None for each of its tokens."""
     if sequence.sample_index or sequence.request.sampling.prompt_logprobs is None:
         return None
     collected, sequence.prompt_logprobs = sequence.prompt_logprobs, []
-    return collected or [None]
+    return collected or [None] * sequence.num_prompt_tokens

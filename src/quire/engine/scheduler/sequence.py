@@ -43,9 +43,22 @@ class Sequence:
         return len(self.token_ids) - self.num_computed
 
     @property
+    def reads_prefix(self) -> bool:
+        """Whether blocks that others computed will do: not where something of every token is wanted."""
+        pooling = self.request.pooling
+        if pooling is not None:
+            return not pooling.skip_reading_prefix_cache
+        return not (self.wants_prompt_logprobs or self.request.sampling.skip_reading_prefix_cache)
+
+    @property
     def wants_prompt_logprobs(self) -> bool:
         """Still owed: they are collected while the prompt is first computed and sent with the first token."""
         return self.request.sampling.prompt_logprobs is not None and self.num_outputs == 0
+
+    @property
+    def first_scored(self) -> int:
+        """The first prompt position with log-probabilities; none can be given of position 0."""
+        return max(1, self.request.sampling.prompt_logprob_start or 0)
 
     @property
     def rank(self) -> tuple[int, float, int]:

@@ -11,6 +11,8 @@ from quire.base.errors import CheckpointError
 from quire.base.messages import GENERATION_CONFIG_FIELDS
 from quire.model.checkpoint.config_keys import ConfigKeys
 from quire.model.checkpoint.headers import read_headers
+from quire.model.checkpoint.pickled import pickled_bytes
+from quire.model.checkpoint.pooling_facts import read_pooling_facts
 from quire.model.families import FAMILIES, Family
 
 DTYPES = ("bfloat16", "float16", "float32")
@@ -18,12 +20,17 @@ MAX_LAYERS = 10_000  # more is damage, and lists as long would be made of it
 
 
 def read_card(
-    folder: Path, *, name: str, hf_overrides: dict[str, Any] | None = None, config_folder: Path | None = None
+    folder: Path,
+    *,
+    name: str,
+    hf_overrides: dict[str, Any] | None = None,
+    config_folder: Path | None = None,
+    reads_pickled: bool = False,
 ) -> ModelCard:
     """Raises CheckpointError naming the file and the key when the folder is no model Quire can serve.
 
     `config_folder` holds the config.json to read instead of the model's own. `weight_bytes` is 0 where the folder
-    holds no weights (only `load_format` dummy can use it then).
+    holds no weights (only `load_format` dummy can use it then); with `reads_pickled` torch's own files are measured.
     """
     path = (config_folder or folder) / "config.json"
     whole = merged(_read_json(path), hf_overrides or {})
@@ -49,10 +56,16 @@ def read_card(
         kv_heads=[keys.whole("num_key_value_heads", heads)] * num_layers,
         head_dim=keys.whole("head_dim", hidden // max(heads, 1)),
         eos_token_ids=_eos_token_ids(generation, config, whole),
-        weight_bytes=sum(entry.size_bytes for entry in read_headers(folder).values()),
+        weight_bytes=pickled_bytes(folder) if reads_pickled else _mapped_bytes(folder),
         hf_config=config,
         sampling_defaults=sampling_defaults(generation),
+        is_encoder=family.is_encoder,
+        pooling=read_pooling_facts(folder, {**whole, **config}, is_encoder=family.is_encoder),
     )
+
+
+def _mapped_bytes(folder: Path) -> int:
+    return sum(entry.size_bytes for entry in read_headers(folder).values())
 
 
 def read_generation_config(folder: Path) -> dict[str, Any]:
@@ -144,6 +157,8 @@ def _dtype(config: dict[str, Any], whole: dict[str, Any], path: Path) -> str:
 def _max_model_len(keys: ConfigKeys, family: Family) -> int:
     """Trained length, times the factor of a rope stretch whose files state the length before stretching."""
     length = _first(keys, "max_position_embeddings", "n_positions", "n_ctx")
+    if family.counts_from_padding:
+        return length - keys.whole("pad_token_id") - 1
     rope = keys.rope()
     kind = rope.get("rope_type") or rope.get("type") or "default"
     factor = rope.get("factor")

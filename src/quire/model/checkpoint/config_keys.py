@@ -24,6 +24,7 @@ WITHOUT_EFFECT = frozenset(
         "cache_implementation",
         "chunk_size_feed_forward",
         "classifier_dropout",
+        "classifier_from_token",
         "decoder_start_token_id",
         "diversity_penalty",
         "do_sample",
@@ -45,11 +46,15 @@ WITHOUT_EFFECT = frozenset(
         "initializer_range",
         "is_decoder",
         "is_llama_config",
+        "is_matryoshka",
+        "is_original_qwen3_reranker",
         "label2id",
         "layerdrop",
         "length_penalty",
+        "matryoshka_dimensions",
         "max_length",
         "max_position_embeddings",
+        "method",
         "min_length",
         "model_max_length",
         "model_type",
@@ -60,6 +65,7 @@ WITHOUT_EFFECT = frozenset(
         "num_beam_groups",
         "num_beams",
         "num_hidden_layers",
+        "num_labels",
         "num_return_sequences",
         "output_attentions",
         "output_hidden_states",
@@ -73,6 +79,8 @@ WITHOUT_EFFECT = frozenset(
         "resid_pdrop",
         "return_dict",
         "return_dict_in_generate",
+        "sbert_ce_default_activation_function",
+        "sentence_transformers",
         "sep_token_id",
         "summary_activation",
         "summary_first_dropout",
@@ -141,6 +149,12 @@ class ConfigKeys:
             )
         return value
 
+    def wholes(self, key: str, default: Any = _REQUIRED) -> list[int]:
+        value = self._take(key, default)
+        if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
+            self._refuse_type(key, value, "a list of whole numbers")
+        return list(value)
+
     def strings(self, key: str, default: Any = _REQUIRED) -> list[str]:
         value = self._take(key, default)
         if not isinstance(value, list) or not all(isinstance(item, str) for item in value):
@@ -163,6 +177,16 @@ class ConfigKeys:
         if not isinstance(value, dict):
             self._refuse_type(key, value, "an object")
         return dict(value)
+
+    def classifier(self) -> str:
+        """What config.json's class has on top of the trunk: "sequence" or "token" classification, or nothing ("")."""
+        name = next(iter(self.strings("architectures", [])), "")
+        kinds = {"ForSequenceClassification": "sequence", "ForTokenClassification": "token"}
+        return next((kind for ending, kind in kinds.items() if name.endswith(ending)), "")
+
+    def num_labels(self) -> int:
+        """Of a classifier. transformers writes their names, and none of them where there are two."""
+        return len(self.mapping("id2label", {})) or self.whole("num_labels", 2)
 
     def rope(self) -> dict[str, Any]:
         """Rope settings in one dictionary with `rope_theta`, from the new `rope_parameters` or from the older

@@ -14,7 +14,8 @@ from quire.base.errors import CheckpointError
 from quire.base.observe import ByteProgress
 from quire.model.checkpoint.locate import DownloadOptions
 
-WANTED_SUFFIXES = (".json", ".safetensors", ".jinja", ".txt", ".model")
+WANTED_SUFFIXES = (".json", ".jinja", ".txt", ".model")
+PICKLED_SUFFIXES = (".bin", ".pt", ".pth")
 UNWANTED_PREFIXES = ("consolidated", "adapter_", "README", "LICENSE")
 PARALLEL_FILES = 4
 POLL_S = 0.25
@@ -77,29 +78,33 @@ def _list_files(
     info = HfApi(endpoint=endpoint, token=options.token).model_info(
         name, revision=revision, files_metadata=True
     )
+    weights = PICKLED_SUFFIXES if options.pickled else (".safetensors",)
     remote = [RemoteFile(item.rfilename, item.size or 0) for item in info.siblings or []]
     files = [
         file
         for file in remote
-        if _is_wanted(file.name)
+        if _is_wanted(file.name, weights)
         and not any(fnmatch(file.name, pattern) for pattern in options.ignore_patterns)
     ]
     if not any(file.name == "config.json" for file in files):
         raise CheckpointError(
             f"{name} on the hub has no config.json: it is not a model in Hugging Face format."
         )
-    if not any(file.name.endswith(".safetensors") for file in files):
-        raise CheckpointError(
-            f"{name} on the hub has no safetensors weights, the only format Quire reads; "
-            f"pick a repository that has them, or convert it with transformers' save_pretrained."
+    if not any(file.name.endswith(weights) for file in files):
+        has_pickled = any(file.name.endswith(PICKLED_SUFFIXES) for file in remote)
+        remedy = (
+            "--load-format pt reads its .bin or .pt files, restricted to tensors"
+            if has_pickled and not options.pickled
+            else "pick a repository that has them, or convert it with transformers' save_pretrained"
         )
+        raise CheckpointError(f"{name} on the hub has no weights in {' or '.join(weights)} files; {remedy}.")
     return str(info.sha), files
 
 
-def _is_wanted(file_name: str) -> bool:
+def _is_wanted(file_name: str, weights: tuple[str, ...]) -> bool:
     return (
         "/" not in file_name
-        and file_name.endswith(WANTED_SUFFIXES)
+        and file_name.endswith((*WANTED_SUFFIXES, *weights))
         and not file_name.startswith(UNWANTED_PREFIXES)
     )
 

@@ -16,6 +16,8 @@ from typing import Any
 
 from quire.base.config import ModelCard
 from quire.base.errors import CheckpointError
+from quire.model.checkpoint.pickled import pickled_bytes, pickled_files
+from quire.model.checkpoint.shards import AGAIN, listed_files, read_index
 
 INDEX = "model.safetensors.index.json"
 MAX_HEADER_BYTES = 100_000_000  # the format's own limit
@@ -24,8 +26,7 @@ ELEMENT_BITS = {
     "I16": 16, "U16": 16, "F16": 16, "BF16": 16, "I32": 32, "U32": 32, "F32": 32,
     "I64": 64, "U64": 64, "F64": 64, "C64": 64,
 }  # fmt: skip
-OTHER_FORMATS = ("*.bin", "*.pt", "*.pth", "*.gguf", "*.h5", "*.msgpack")
-AGAIN = "download or copy it again"
+OTHER_FORMATS = ("*.gguf", "*.h5", "*.msgpack", "*.ckpt")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +45,16 @@ class TensorEntry:
         return self.end - self.begin
 
 
-def verify_checkpoint(card: ModelCard) -> None:
+def verify_checkpoint(card: ModelCard, load_format: str = "auto") -> None:
     """Raises CheckpointError naming the first file that is missing, cut short or inconsistent; some must be there."""
-    weight_entries(Path(card.folder))
+    folder = Path(card.folder)
+    if load_format != "pt":
+        weight_entries(folder)
+    elif not pickled_bytes(folder):
+        raise CheckpointError(
+            f"{folder} holds no weights in *.bin, *.pt or *.pth files (--load-format pt); leave --load-format auto "
+            f"for safetensors."
+        )
 
 
 def weight_entries(folder: Path) -> dict[str, TensorEntry]:
@@ -54,11 +62,16 @@ def weight_entries(folder: Path) -> dict[str, TensorEntry]:
     entries = read_headers(folder)
     if entries:
         return entries
+    if pickled := pickled_files(folder):
+        raise CheckpointError(
+            f"{pickled[0]}: by itself Quire reads safetensors only, since such files may hold code; --load-format pt "
+            f"reads this one, restricted to tensors."
+        )
     for pattern in OTHER_FORMATS:
         other = next(iter(sorted(folder.glob(pattern))), None)
         if other is not None:
             raise CheckpointError(
-                f"{other}: Quire reads weights from safetensors files only; convert the model "
+                f"{other}: Quire reads weights from safetensors files (and .bin, .pt); convert the model "
                 f"(transformers: model.save_pretrained(folder)) or pick a repository that has them."
             )
     raise CheckpointError(
@@ -70,8 +83,9 @@ def weight_entries(folder: Path) -> dict[str, TensorEntry]:
 def read_headers(folder: Path) -> dict[str, TensorEntry]:
     """Every tensor of the folder by name. Empty where the folder has no safetensors file."""
     entries: dict[str, TensorEntry] = {}
-    index = _read_index(folder)
-    for file in weight_files(folder):
+    files = weight_files(folder)
+    index = {} if files == [folder / "model.safetensors"] else read_index(folder, INDEX)
+    for file in files:
         for entry in _read_header(file):
             if entry.name in entries:
                 raise CheckpointError(
@@ -88,36 +102,12 @@ def read_headers(folder: Path) -> dict[str, TensorEntry]:
 
 
 def weight_files(folder: Path) -> list[Path]:
-    """The safetensors files to read: those the index lists, else every one in the folder."""
-    listed = sorted(set(_read_index(folder).values()))
-    if listed:
-        missing = [name for name in listed if not (folder / name).is_file()]
-        if missing:
-            raise CheckpointError(
-                f"{folder / missing[0]} is missing ({len(missing)} of the {len(listed)} files that {INDEX} lists "
-                f"are not there); download the model again."
-            )
-        return [folder / name for name in listed]
-    found = sorted(path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
+    """The safetensors files to read: `model.safetensors`, else those the index lists, else every one there."""
     single = folder / "model.safetensors"
-    if single in found:
+    if single.is_file():
         return [single]
-    return found
-
-
-def _read_index(folder: Path) -> dict[str, str]:
-    path = folder / INDEX
-    if not path.is_file() or (folder / "model.safetensors").is_file():
-        return {}
-    try:
-        weights = json.loads(path.read_text("utf-8"))["weight_map"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{path} is not a safetensors index ({error!r}); {AGAIN}.") from None
-    if not isinstance(weights, dict) or any(Path(str(name)).name != name for name in weights.values()):
-        raise CheckpointError(
-            f"{path}: weight_map must give a file of the same folder for each tensor; {AGAIN}."
-        )
-    return weights
+    found = (path for path in folder.glob("*.safetensors") if not path.name.startswith("adapter_"))
+    return listed_files(folder, INDEX) or sorted(found)
 
 
 def _read_header(file: Path) -> list[TensorEntry]:

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint.headers import weight_files
+from quire.model.checkpoint.pickled import pickled_files
 
 BUILTIN_MODEL = "quire-folio"
 DEFAULT_REVISION = "main"
@@ -23,11 +24,13 @@ DEFAULT_REVISION = "main"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DownloadOptions:
     """How to download: the access token (True for the stored login, None for whatever the hub's tools find), shell
-    patterns of files to leave out, and whether to show a progress bar."""
+    patterns of files to leave out, whether to show a progress bar, and whether the weights wanted are torch's own
+    files (.bin, .pt) instead of safetensors."""
 
     token: str | bool | None = None
     ignore_patterns: tuple[str, ...] = ()
     shows_progress: bool = True
+    pickled: bool = False
 
 
 DEFAULT_DOWNLOAD = DownloadOptions()
@@ -68,7 +71,7 @@ def locate_model(
         )
     cache = Path(download_dir).expanduser() if download_dir else hub_cache()
     found = find_in_cache(cache, name, revision or DEFAULT_REVISION)
-    if found is not None and is_complete(found):
+    if found is not None and is_complete(found, pickled=download.pickled):
         return found
     if _is_offline() if offline is None else offline:
         state = f"lies incomplete in {found}" if found else f"is not in {cache}"
@@ -102,10 +105,12 @@ def find_in_cache(cache: Path, name: str, revision: str) -> Path | None:
     return snapshot if commit and snapshot.is_dir() else None
 
 
-def is_complete(folder: Path) -> bool:
+def is_complete(folder: Path, *, pickled: bool = False) -> bool:
     """Whether config.json and all weight files are there (their insides are judged later)."""
     try:
-        return (folder / "config.json").is_file() and bool(weight_files(folder))
+        return (folder / "config.json").is_file() and bool(
+            pickled_files(folder) if pickled else weight_files(folder)
+        )
     except CheckpointError:
         return False
 

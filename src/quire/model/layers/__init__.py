@@ -2,9 +2,12 @@
 
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
+from quire.model.layers.encoder import Encoder, EncoderAttention, TokenTypes
 from quire.model.layers.layer import Layer
 from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
+from quire.model.layers.network import Network
 from quire.model.layers.norm import LayerNorm, RMSNorm
+from quire.model.layers.pooled import PooledNetwork
 from quire.model.layers.rotary import Angles, Rotary
 from quire.model.layers.step_input import LayerCache, StepInput
 from quire.model.ops import AttentionBatch, LayerKV
@@ -16,13 +19,18 @@ __all__ = [
     "AttentionBatch",
     "CausalLM",
     "Embedding",
+    "Encoder",
+    "EncoderAttention",
     "Layer",
     "LayerCache",
     "LayerKV",
     "LayerNorm",
     "Linear",
+    "Network",
+    "PooledNetwork",
     "RMSNorm",
     "Rotary",
     "StepInput",
+    "TokenTypes",
     "hold_prepared",
 ]

@@ -1,4 +1,4 @@
-"""CausalLM: what every family's network offers to the runner and to the loader."""
+"""CausalLM: a network that says which token comes next."""
 
 from __future__ import annotations
 
@@ -6,24 +6,12 @@ from abc import abstractmethod
 
 from torch import Tensor
 
-from quire.model.layers.layer import Layer
-from quire.model.layers.step_input import LayerCache, StepInput
-from quire.model.weight_map import WeightMap
+from quire.model.layers.network import Network
 
 
-class CausalLM(Layer):
-    """A decoder network. `cache_shapes` has one entry per layer."""
-
-    cache_shapes: list[LayerCache]
-
-    @abstractmethod
-    def forward(self, step: StepInput) -> Tensor:
-        """Hidden states (T, hidden_size) of every token; writes the step's keys and values to the caches."""
+class CausalLM(Network):
+    """A decoder network. Its head is the attribute `head`, with the parameters `head.*` where it is not tied."""
 
     @abstractmethod
     def logits(self, hidden_RD: Tensor) -> Tensor:
         """(R, hidden_size) → float32 (R, vocab_size), soft cap included."""
-
-    @abstractmethod
-    def weights(self) -> WeightMap:
-        """Which checkpoint tensors each parameter is made of."""

@@ -70,7 +70,7 @@ class Embedding(Layer):
         self.first = first
         self.weight: Tensor | Prepared = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
         self.scheme = ""
-        self._is_head = False
+        self.is_head = False
 
     def forward(self, index_T: Tensor) -> Tensor:
         if isinstance(self.weight, Prepared):
@@ -81,12 +81,12 @@ class Embedding(Layer):
     def as_head(self) -> Callable[..., Tensor]:
         """The projection on the table's rows. A table that was asked for it is prepared for it."""
         assert not self.first, "the head has all rows"
-        self._is_head = True
+        self.is_head = True
         return self._project
 
     def prepare(self, scheme: str) -> None:
         """As Linear's; a table that is no head stays as it is."""
-        if self._is_head:
+        if self.is_head:
             _prepare_weight(self, scheme)
 
     def _project(self, hidden_RD: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:

@@ -23,6 +23,10 @@ class StepInput:
 
     `token_ids_T`, `positions_T` and `slots_T` are int64; a slot is block_id · block_size + offset, the place
     where the token's key and value go. `caches` has one entry per layer.
+
+    An encoder's step has whole sequences: `attention` has empty block tables and context lengths equal to those of
+    the chunks, `slots_T` is not looked at, `caches` is empty. `token_type_ids_T` (int64) is 1 for the tokens of a
+    pair's second text, its closing separator included, and 0 for the others; None where all are 0.
     """
 
     token_ids_T: Tensor
@@ -30,3 +34,4 @@ class StepInput:
     slots_T: Tensor
     attention: AttentionBatch
     caches: list[LayerKV]
+    token_type_ids_T: Tensor | None = None

@@ -1,4 +1,4 @@
-"""Fills a network's parameters from safetensors files, one tensor at a time.
+"""Fills a network's parameters from weight files, one tensor at a time.
 
 A parameter made of one tensor in the wanted dtype starts as a view of the mapped file and costs no memory of its
 own; any other is allocated once and its parts are copied into it. `place` may then pack it.
@@ -8,22 +8,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from contextlib import ExitStack
 
 import torch
-from safetensors import safe_open
 from torch import Tensor, nn
 
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint import TensorEntry
 from quire.model.loading.place import place
+from quire.model.loading.weight_files import WeightFiles
 from quire.model.weight_map import Source, WeightMap
 
 
 def fill_from_files(
     network: nn.Module,
     weights: WeightMap,
-    entries: dict[str, TensorEntry],
+    files: WeightFiles,
     dtype: torch.dtype,
     report: Callable[[int, int], None],
     *,
@@ -36,21 +35,17 @@ def fill_from_files(
 
     Raises CheckpointError before reading anything if tensors and parameters do not match one to one.
     """
-    known = {weights.known_as(name): entry for name, entry in entries.items()}
+    known = {weights.known_as(name): entry for name, entry in files.entries.items()}
     parameters = dict(network.named_parameters())
     _check_names(parameters, weights, known)
     for name, parameter in parameters.items():
         _check_shape(name, parameter, weights.sources[name], known)
     total_bytes = sum(known[name].size_bytes for source in weights.sources.values() for name in source.names)
     done_bytes = 0
-    with ExitStack() as stack:
-        files = {
-            file: stack.enter_context(safe_open(file, framework="pt"))
-            for file in {entry.file for entry in known.values()}
-        }
+    with files.opened() as read_entry:
 
         def read(name: str) -> Tensor:
-            tensor: Tensor = files[known[name].file].get_tensor(known[name].name)
+            tensor = read_entry(known[name])
             return tensor.clone() if copies else tensor
 
         for name in parameters:
@@ -62,15 +57,26 @@ def fill_from_files(
 
 
 def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> Tensor:
-    if len(source.names) == 1 and not source.transposed:
+    if source.is_as_stored:
         return read(source.names[0]).to(dtype)
     parts = [read(name).T if source.transposed else read(name) for name in source.names]
+    if source.swapped:
+        parts = [part.roll(len(part) // 2, 0) for part in parts]
+    if source.paired_heads:
+        parts = [_unpaired(part, heads) for part, heads in zip(parts, source.paired_heads, strict=True)]
     joined = torch.empty(sum(part.shape[0] for part in parts), *parts[0].shape[1:], dtype=dtype)
     start = 0
     for part in parts:
         joined[start : start + part.shape[0]].copy_(part)
         start += part.shape[0]
     return joined
+
+
+def _unpaired(part: Tensor, heads: int) -> Tensor:
+    """Of each head the even rows, then the odd ones; `heads` 0 for a tensor that stays as it is."""
+    if not heads:
+        return part
+    return part.view(heads, -1, 2, *part.shape[1:]).transpose(1, 2).reshape(part.shape)
 
 
 def _check_names(
@@ -83,7 +89,7 @@ def _check_names(
     if missing:
         folder = next(iter(known.values())).file.parent
         raise CheckpointError(
-            f"{folder}: tensor {missing[0]!r} is missing from the safetensors files ({len(missing)} in all); the "
+            f"{folder}: tensor {missing[0]!r} is missing from the weight files ({len(missing)} in all); the "
             f"files do not belong to this config.json or the download is incomplete."
         )
     unread = [entry for name, entry in known.items() if name not in wanted and not weights.is_ignored(name)]

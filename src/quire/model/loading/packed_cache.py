@@ -31,7 +31,7 @@ from torch import Tensor
 from quire.base.config import EngineConfig
 from quire.model.checkpoint import TensorEntry
 from quire.model.kernels import LAYOUT_VERSION, Prepared
-from quire.model.layers import SCHEMES, CausalLM
+from quire.model.layers import SCHEMES, Network
 from quire.model.loading.packed_file import PackedFileWriter, Unusable, read_packed_file
 
 logger = logging.getLogger(__name__)
@@ -105,7 +105,7 @@ class PackedCache:
             excess -= size
 
 
-def cache_for(config: EngineConfig, network: CausalLM, entries: dict[str, TensorEntry]) -> PackedCache | None:
+def cache_for(config: EngineConfig, network: Network, entries: dict[str, TensorEntry]) -> PackedCache | None:
     """None where no cache is wanted or would be no use."""
     scheme, dtype = config.quantization, getattr(torch, config.dtype)
     size_bytes = sum(parameter.numel() for parameter in network.parameters()) * dtype.itemsize
@@ -117,7 +117,7 @@ def cache_for(config: EngineConfig, network: CausalLM, entries: dict[str, Tensor
     return PackedCache(config.weight_cache_folder, config.weight_cache_bytes, key)
 
 
-def _describe(network: CausalLM) -> Iterator[str]:
+def _describe(network: Network) -> Iterator[str]:
     sources = network.weights().sources
     shapes = {name: tuple(parameter.shape) for name, parameter in network.named_parameters()}
     return (f"{name} {shape} {sources.get(name)}" for name, shape in shapes.items())

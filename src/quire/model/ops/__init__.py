@@ -7,6 +7,7 @@ from quire.model.ops.attention_batch import AttentionBatch
 from quire.model.ops.contract import Op
 from quire.model.ops.draw_tokens import FULL_WEIGHT, Truncation, draw_tokens, kept_weights, logit_scales
 from quire.model.ops.embedding import embedding
+from quire.model.ops.encoder_attention import encoder_attention
 from quire.model.ops.first_largest import first_largest
 from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import LayerKV, kv_write
@@ -36,6 +37,7 @@ __all__ = [
     "angles",
     "draw_tokens",
     "embedding",
+    "encoder_attention",
     "explain",
     "first_largest",
     "keep_allowed",

@@ -78,6 +78,8 @@ class AttentionBatch:
 
     `query_starts` (N + 1) are the prefix sums of chunk lengths, `context_lens` (N) the tokens in the cache after
     this step, this chunk included; block i of a sequence's table holds positions [i·block_size, (i+1)·block_size).
+
+    An encoder's step has whole sequences and no cache: the tables are empty, tokens look at the step's own keys.
     """
 
     query_starts: list[int]
@@ -93,6 +95,16 @@ class AttentionBatch:
         if form is None:
             form = self._forms[make] = make(self)
         return form
+
+    def whole_sequences(self) -> list[tuple[int, int]]:
+        """First token and end of each sequence in the step. Raises ValueError where one has a past, or blocks."""
+        spans = list(pairwise(self.query_starts))
+        if any(self.block_tables) or self.context_lens != [end - first for first, end in spans]:
+            raise ValueError(
+                f"an encoder is given whole sequences without blocks; contexts of {self.context_lens} tokens in "
+                f"blocks {self.block_tables} have the step's tokens up to {self.query_starts[1:]}"
+            )
+        return spans
 
     def work(self, window: int, max_scores: int) -> list[WorkGroup]:
         """The step's row blocks in groups. `window` 0 sees the whole past, w the last w tokens, oneself

@@ -16,10 +16,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Generic, ParamSpec, TypeVar
+from typing import Any, ClassVar, Generic, ParamSpec, TypeVar
 
 import torch
 from torch import Tensor
+from torch.profiler import record_function
 
 from quire.model.kernels import BACKENDS, Prepared
 
@@ -66,6 +67,8 @@ class Op(Generic[P, R]):
     weight the form that the reference keeps it in.
     """
 
+    is_named: ClassVar[bool] = False  # whether calls are ranges of the running profiler
+
     name: str
     reference: Callable[P, R]
     cases: Callable[[int, torch.dtype], Iterator[Case]]
@@ -73,6 +76,9 @@ class Op(Generic[P, R]):
     tolerances: dict[torch.dtype, Tolerance] = field(default_factory=lambda: dict(TIGHT))
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        if Op.is_named:
+            with record_function(f"quire::{self.name}"):
+                return self._chosen[0](*args, **kwargs)
         return self._chosen[0](*args, **kwargs)
 
     @cached_property

@@ -10,6 +10,7 @@ from quire.model.ops.angles import angles
 from quire.model.ops.contract import Choice, Op
 from quire.model.ops.draw_tokens import draw_tokens
 from quire.model.ops.embedding import embedding
+from quire.model.ops.encoder_attention import encoder_attention
 from quire.model.ops.first_largest import first_largest
 from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import kv_write
@@ -44,6 +45,7 @@ OPS: dict[str, Op[..., Any]] = {
         kv_write,
         rope_kv_write,
         paged_attention,
+        encoder_attention,
         first_largest,
         keep_allowed,
         draw_tokens,

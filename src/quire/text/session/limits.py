@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from quire.base.config import EngineConfig
 from quire.base.errors import InvalidValue
@@ -26,6 +27,7 @@ class RequestLimits:
     max_bad_word_chars: int = 1024
     max_bad_words_tokens: int = 1024
     max_logit_bias: int = 1024
+    max_listed_tokens: int = 1024  # of logprob_token_ids, for each position
     max_cache_salt_chars: int = 128
     max_request_id_chars: int = 128
     max_priority: int = 2**31
@@ -66,6 +68,8 @@ class RequestLimits:
             ("stop_token_ids", sampling.stop_token_ids, self.max_stop_token_ids),
             ("allowed_token_ids", sampling.allowed_token_ids, vocab_size),
             ("logit_bias", sampling.logit_bias, self.max_logit_bias),
+            ("logprob_token_ids", sampling.logprob_token_ids, self.max_listed_tokens),
+            ("prompt_logprob_token_ids", sampling.prompt_logprob_token_ids, self.max_listed_tokens),
         ):
             if ids is not None:
                 _check_count(field, len(ids), max_count, "token ids")
@@ -78,6 +82,18 @@ def check_token_ids(field: str, token_ids: Iterable[int], vocab_size: int) -> No
         if type(token_id) is not int or not 0 <= token_id < vocab_size:
             raise InvalidValue(
                 f"{field} must hold token ids from 0 to {vocab_size - 1}, got {_short(token_id)}", field=field
+            )
+
+
+def check_extra_args(extra_args: dict[str, Any] | None, known: frozenset[str]) -> None:
+    """Raise InvalidValue naming the first argument that no logits processor of this engine reads."""
+    for name in extra_args or ():
+        if name not in known:
+            there = (
+                f"there is {', '.join(sorted(known))}" if known else "no extension is loaded that reads any"
+            )
+            raise InvalidValue(
+                f"extra_args: {_short(name)} is not an argument here; {there}", field="extra_args"
             )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 from quire.base.messages import FinishReason, RequestTimes
 
@@ -14,6 +16,10 @@ class Logprob:
     logprob: float
     rank: int | None = None
     decoded_token: str | None = None
+
+
+# by position: its tokens, the one that stands there first; None where a prompt's position has none
+PositionList: TypeAlias = Sequence[dict[int, Logprob] | None]
 
 
 @dataclass(slots=True)
@@ -29,7 +35,7 @@ class CompletionOutput:
     text: str
     token_ids: list[int]
     cumulative_logprob: float | None = None
-    logprobs: list[dict[int, Logprob]] | None = None
+    logprobs: Sequence[dict[int, Logprob]] | None = None
     finish_reason: FinishReason | None = None
     stop_reason: int | str | None = None
     error: str | None = None
@@ -51,7 +57,7 @@ class RequestOutput:
     prompt_token_ids: list[int]
     outputs: list[CompletionOutput]
     finished: bool
-    prompt_logprobs: list[dict[int, Logprob] | None] | None = None
+    prompt_logprobs: PositionList | None = None
     num_cached_tokens: int = 0
     num_preemptions: int = 0
     times: RequestTimes | None = None

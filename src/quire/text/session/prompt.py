@@ -50,12 +50,13 @@ def encode_prompt(
     config: EngineConfig,
     *,
     keep_tokens: int | None,
+    keeps_start: bool,
     add_special_tokens: bool,
 ) -> list[int]:
-    """Token ids of `text`, at most the last `keep_tokens` of them. The expensive part of validation.
+    """Token ids of `text`, at most the last (or first) `keep_tokens` of them. The expensive part of validation.
 
     Text that cannot fit, because even the longest token of the vocabulary would be needed too often, is
-    refused (or cut from the left, when truncation is asked for) before it is tokenised.
+    refused (or cut, when truncation is asked for) before it is tokenised.
     """
     if len(text) > config.max_model_len * _CHARS_PER_TOKEN:
         max_chars = config.max_model_len * max(_CHARS_PER_TOKEN, tokenizer.longest_token_chars)
@@ -66,8 +67,10 @@ def encode_prompt(
                     "shorten it or set truncate_prompt_tokens",
                     field="prompt",
                 )
-            text = text[-max_chars:]
+            text = text[:max_chars] if keeps_start else text[-max_chars:]
     try:
+        if keeps_start and keep_tokens is not None:
+            return tokenizer.encode(text, add_special_tokens=add_special_tokens)[:keep_tokens]
         return tokenizer.encode(text, add_special_tokens=add_special_tokens, keep_last_tokens=keep_tokens)
     except UnicodeError as error:
         raise InvalidValue(f"prompt is not valid Unicode: {error}", field="prompt") from None

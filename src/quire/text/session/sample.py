@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quire.base.messages import EngineRequest, FinishReason, PositionLogprobs, TokenEvent
+from quire.text.session.flat import FlatLogprobs
 from quire.text.session.outputs import CompletionOutput, Logprob
 from quire.text.session.stops import StopScanner
 from quire.text.tokenizer import IncrementalDetokenizer, Tokenizer
@@ -34,8 +35,10 @@ class SampleText:
         self._scanner = StopScanner(sampling.stop_strings, keep_stop=self._keeps_stop)
         self._pieces: list[str] = []
         self._token_ids: list[int] = []
-        self._logprobs: list[dict[int, Logprob]] | None = None if sampling.logprobs is None else []
-        self._cumulative_logprob = None if sampling.logprobs is None else 0.0
+        wants_logprobs = sampling.logprobs is not None or sampling.logprob_token_ids is not None
+        self._logprobs: list[dict[int, Logprob]] | None = [] if wants_logprobs else None
+        self._is_flat = sampling.flat_logprobs
+        self._cumulative_logprob = 0.0 if wants_logprobs else None
         self._num_pieces_told = 0
         self._num_tokens_told = 0
         self._finish_reason: FinishReason | None = None
@@ -83,12 +86,13 @@ class SampleText:
         return output
 
     def _report(self, text: str, first_token: int) -> CompletionOutput:
+        logprobs = None if self._logprobs is None else self._logprobs[first_token:]
         return CompletionOutput(
             index=self.index,
             text=text,
             token_ids=self._token_ids[first_token:],
             cumulative_logprob=self._cumulative_logprob,
-            logprobs=None if self._logprobs is None else self._logprobs[first_token:],
+            logprobs=FlatLogprobs(logprobs) if logprobs is not None and self._is_flat else logprobs,
             finish_reason=self._finish_reason,
             stop_reason=self._stop_reason,
             error=self._error,
@@ -127,8 +131,15 @@ class SampleText:
 
 def position_logprobs(entry: PositionLogprobs, tokenizer: Tokenizer | None) -> dict[int, Logprob]:
     """One position's log-probabilities by token id, the token that stands there first; no text without tokenizer."""
-    ranks = [entry.rank, *range(1, len(entry.token_ids))]
-    return {
+    num_ranked = len(entry.token_ids) - entry.num_listed
+    ranks = [entry.rank, *range(1, num_ranked)]
+    found = {
         token_id: Logprob(logprob, rank, tokenizer.token_text(token_id) if tokenizer else None)
-        for token_id, logprob, rank in zip(entry.token_ids, entry.logprobs, ranks, strict=True)
+        for token_id, logprob, rank in zip(entry.token_ids, entry.logprobs, ranks, strict=False)
     }
+    for token_id, logprob in zip(
+        entry.token_ids[num_ranked:], entry.logprobs[num_ranked:], strict=True
+    ):  # listed by the request; those that lead have their rank already
+        if token_id not in found:
+            found[token_id] = Logprob(logprob, None, tokenizer.token_text(token_id) if tokenizer else None)
+    return found

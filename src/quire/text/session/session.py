@@ -16,12 +16,15 @@ from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
 from quire.text.grammar import GrammarChecker, after_reasoning, ask_grammar
 from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts
-from quire.text.session.limits import RequestLimits, check_token_ids
+from quire.text.session.beam_stream import search_beams
+from quire.text.session.beams import BeamSearchParams
+from quire.text.session.limits import RequestLimits, check_extra_args, check_token_ids
 from quire.text.session.outputs import RequestOutput
 from quire.text.session.resolving import resolve_sampling, spell_bad_words
 from quire.text.session.stream import OutputStream
+from quire.text.session.thinking import thinking_budget
 from quire.text.template import ChatTemplate
-from quire.text.tokenizer import Tokenizer
+from quire.text.tokenizer import WITHOUT, Tokenizer
 
 STRUCTURED = "structured_outputs"
 _THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
@@ -61,6 +64,7 @@ class Session:
         self.template = template
         self.limits = limits or RequestLimits(max_n=config.max_n)
         self.grammars = grammars or GrammarChecker(config)
+        self.extra_arguments: frozenset[str] = frozenset()  # the engine says which its logits processors read
         self._stream_interval_tokens = stream_interval_tokens
         self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
         self._defaults = {key: v for key, v in (sampling_defaults or {}).items() if key != "max_tokens"}
@@ -83,11 +87,15 @@ class Session:
         priority: int = 0,
         cache_salt: str = "",
         add_special_tokens: bool = True,
+        reasoning: ReasoningFormat | None = None,
     ) -> EngineRequest:
-        """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit."""
+        """The request the engine accepts. Raises InvalidValue naming the field that breaks a limit.
+
+        `reasoning` is what `thinking_token_budget` counts.
+        """
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
-        token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+        token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
         request = self._finish(
             token_ids,
             sampling,
@@ -95,6 +103,7 @@ class Session:
             priority=priority,
             cache_salt=cache_salt,
             arrival_s=arrival_s,
+            reasoning=reasoning,
         )
         grammar = self._grammar_of(sampling)
         if grammar is None:
@@ -122,9 +131,11 @@ class Session:
         arrival_s = time.monotonic()
         keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
         if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
-            token_ids = await asyncio.to_thread(self._token_ids, prompt, keep_tokens, add_special_tokens)
+            token_ids = await asyncio.to_thread(
+                self._token_ids, prompt, sampling, keep_tokens, add_special_tokens
+            )
         else:
-            token_ids = self._token_ids(prompt, keep_tokens, add_special_tokens)
+            token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
         request = self._finish(
             token_ids,
             sampling,
@@ -132,6 +143,7 @@ class Session:
             priority=priority,
             cache_salt=cache_salt,
             arrival_s=arrival_s,
+            reasoning=reasoning,
         )
         grammar = grammar or self._grammar_of(sampling)
         if grammar is None:
@@ -185,6 +197,20 @@ class Session:
             if engine_works:
                 self.client.abort(request.request_id)
 
+    async def beam_search(
+        self,
+        request: EngineRequest,
+        params: BeamSearchParams,
+        prompt_text: str | None = None,
+        *,
+        shown_ids: frozenset[int] = frozenset(),
+    ) -> AsyncGenerator[RequestOutput, None]:
+        """Like `stream`, for the best continuations of the prompt: one output, when all have been found."""
+        assert self.client is not None
+        yield await search_beams(
+            self.client, request, params, self.tokenizer, self.config, prompt_text, shown_ids
+        )
+
     def render_chat(
         self,
         messages: list[dict[str, Any]],
@@ -196,6 +222,8 @@ class Session:
         template_kwargs: Mapping[str, Any] | None = None,
     ) -> str:
         """The prompt text of a conversation. `chat_template`, where the caller may give one, replaces the model's."""
+        if not self.config.has_tokenizer:
+            raise Unsupported(f"messages are not taken: {WITHOUT}; send token ids", field="messages")
         template = self.template
         if chat_template:
             template = (template or ChatTemplate({})).replaced_by(chat_template)
@@ -214,6 +242,8 @@ class Session:
 
     def detokenize(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
         """Text of ids that a caller gave. Raises InvalidValue naming `tokens` when one is out of vocabulary."""
+        if not self.config.has_tokenizer:
+            raise Unsupported(f"tokens cannot be spelled: {WITHOUT}", field="tokens")
         check_token_ids("tokens", token_ids, max(self.config.card.vocab_size, self.tokenizer.vocab_size))
         return self.tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
 
@@ -228,8 +258,21 @@ class Session:
         """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
         self.limits.verify_names(request_id, priority, cache_salt)
         self.limits.verify_sampling(sampling, self.config)
+        check_extra_args(sampling.extra_args, self.extra_arguments)
+        if not self.config.has_tokenizer:
+            self._refuse_texts(sampling)
         prompts.check_prompt(prompt, self.config)
         return prompts.truncated_length(sampling, self.config)
+
+    def _refuse_texts(self, sampling: SamplingParams) -> None:
+        """What speaks of text means nothing to an engine that knows ids only."""
+        for field, is_asked in (
+            ("stop", bool(sampling.stop_strings)),
+            ("bad_words", bool(sampling.bad_words)),
+            (STRUCTURED, sampling.structured_outputs is not None),
+        ):
+            if is_asked:
+                raise Unsupported(f"{field} is not supported: {WITHOUT}", field=field)
 
     def _grammar_of(self, sampling: SamplingParams) -> Grammar | None:
         asked = sampling.structured_outputs
@@ -243,17 +286,25 @@ class Session:
         return ask_grammar(asked, self.config.grammar)
 
     def _token_ids(
-        self, prompt: str | list[int], keep_tokens: int | None, add_special_tokens: bool
+        self,
+        prompt: str | list[int],
+        sampling: SamplingParams,
+        keep_tokens: int | None,
+        add_special_tokens: bool,
     ) -> list[int]:
+        keeps_start = sampling.truncation_side == "right"
         if isinstance(prompt, str):
             return prompts.encode_prompt(
                 prompt,
                 self.tokenizer,
                 self.config,
                 keep_tokens=keep_tokens,
+                keeps_start=keeps_start,
                 add_special_tokens=add_special_tokens,
             )
-        return list(prompt) if keep_tokens is None else prompt[-keep_tokens:]
+        if keep_tokens is None:
+            return list(prompt)
+        return prompt[:keep_tokens] if keeps_start else prompt[-keep_tokens:]
 
     def _finish(
         self,
@@ -264,6 +315,7 @@ class Session:
         priority: int,
         cache_salt: str,
         arrival_s: float,
+        reasoning: ReasoningFormat | None,
     ) -> EngineRequest:
         """Check what only the tokens tell, resolve what was left open, and seal the request."""
         prompts.check_length(token_ids, sampling, self.config)
@@ -284,4 +336,5 @@ class Session:
             priority=priority,
             arrival_s=arrival_s,
             cache_salt=cache_salt,
+            thinking=thinking_budget(sampling, reasoning, self.tokenizer, token_ids),
         )

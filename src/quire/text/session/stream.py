@@ -12,6 +12,7 @@ from quire.base.messages import (
     RequestTimes,
     TokenEvent,
 )
+from quire.text.session.flat import FlatLogprobs
 from quire.text.session.outputs import Logprob, RequestOutput
 from quire.text.session.sample import SampleText, position_logprobs
 from quire.text.tokenizer import Tokenizer
@@ -39,7 +40,7 @@ class OutputStream:
         self.prompt_text = prompt_text
         self._tokenizer = tokenizer
         self._clock = clock
-        self._interval_tokens = interval_tokens
+        self._interval_tokens = request.sampling.stream_interval or interval_tokens
         self._kind = request.sampling.output_kind
         self._samples = [
             SampleText(request, index, tokenizer, shown_ids) for index in range(request.sampling.n)
@@ -121,7 +122,9 @@ class OutputStream:
             prompt_token_ids=self.request.prompt_token_ids,
             outputs=outputs,
             finished=self.finished,
-            prompt_logprobs=prompt_logprobs,
+            prompt_logprobs=FlatLogprobs(prompt_logprobs)
+            if prompt_logprobs is not None and self.request.sampling.flat_logprobs
+            else prompt_logprobs,
             num_cached_tokens=self._num_cached_tokens,
             num_preemptions=self._num_preemptions,
             times=self._final_times() if self.finished else None,

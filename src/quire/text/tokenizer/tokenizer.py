@@ -76,13 +76,18 @@ class Tokenizer:
         return max(map(len, self._backend.get_vocab(with_added_tokens=True)), default=1)
 
     def encode(
-        self, text: str, *, add_special_tokens: bool = True, keep_last_tokens: int | None = None
+        self,
+        text: str,
+        *,
+        add_special_tokens: bool = True,
+        keep_last_tokens: int | None = None,
+        keep_first_tokens: int | None = None,
     ) -> list[int]:
         """Ids of `text`, with the tokens the model wants around a text (BOS, EOS) if `add_special_tokens`.
 
-        `keep_last_tokens` bounds the count: text is dropped from the left, the tokens around it stay. Raises
-        UnicodeError when `text` holds half a surrogate pair, and InvalidValue when the vocabulary has no token for a
-        part of it.
+        `keep_last_tokens` bounds the count: text is dropped from the left, the tokens around it stay;
+        `keep_first_tokens` drops it from the right. Raises UnicodeError when `text` holds half a surrogate pair, and
+        InvalidValue when the vocabulary has no token for a part of it.
         """
         if not text.isascii():
             text.encode()  # the library would call this a TypeError
@@ -91,13 +96,41 @@ class Tokenizer:
         except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
             raise InvalidValue(f"the tokenizer cannot encode this text: {error}", field="prompt") from None
         ids: list[int] = encoding.ids
-        if not add_special_tokens:
-            return ids if keep_last_tokens is None else ids[-keep_last_tokens:]
-        ids = [*self._prefix_ids, *ids, *self._suffix_ids]
-        if keep_last_tokens is None or len(ids) <= keep_last_tokens:
-            return ids
-        mask = [*(1 for _ in self._prefix_ids), *encoding.special_tokens_mask, *(1 for _ in self._suffix_ids)]
-        return _keep_last(ids, mask, keep_last_tokens)
+        mask: list[int] = encoding.special_tokens_mask if add_special_tokens else [0] * len(ids)
+        if add_special_tokens:
+            ids = [*self._prefix_ids, *ids, *self._suffix_ids]
+            mask = [*(1 for _ in self._prefix_ids), *mask, *(1 for _ in self._suffix_ids)]
+        if keep_last_tokens is not None and len(ids) > keep_last_tokens:
+            return _keep_last(ids, mask, keep_last_tokens)
+        if keep_first_tokens is not None and len(ids) > keep_first_tokens:
+            # the same, seen in a mirror
+            return _keep_last(ids[::-1], mask[::-1], keep_first_tokens)[::-1]
+        return ids
+
+    def encode_pair(self, first: str, second: str, *, max_tokens: int | None = None) -> tuple[list[int], int]:
+        """Ids of two texts as the model wants them together, and where the second begins for models that tell them
+        apart (0 for others). Beyond `max_tokens` the second loses its end, then the first. Raises as `encode`."""
+        for text in (first, second):
+            text.encode()
+        try:
+            encoding = self._backend.encode(first, second, add_special_tokens=True)
+        except Exception as error:  # noqa: BLE001  (the library raises plain Exception)
+            raise InvalidValue(f"the tokenizer cannot encode these texts: {error}", field="prompt") from None
+        num_around = len(self._prefix_ids) + len(self._suffix_ids)
+        excess = 0 if max_tokens is None else max(0, len(encoding.ids) + num_around - max_tokens)
+        owners = encoding.sequence_ids
+        droppable = [place for text in (0, 1) for place, owner in enumerate(owners) if owner == text]
+        dropped = set(droppable[len(droppable) - excess :]) if excess else set()
+        kept = [place for place in range(len(owners)) if place not in dropped]
+        types = [0 for _ in self._prefix_ids] + [encoding.type_ids[place] for place in kept]
+        ids = [*self._prefix_ids, *(encoding.ids[place] for place in kept), *self._suffix_ids]
+        return ids, types.index(1) if 1 in types else 0
+
+    def beginning(self, text: str, max_tokens: int) -> str:
+        """As much of `text` as its first `max_tokens` tokens cover."""
+        text.encode()
+        offsets = self._backend.encode(text, add_special_tokens=False).offsets
+        return text if len(offsets) <= max_tokens else text[: offsets[max_tokens - 1][1]]
 
     def special_ids_within(self, texts: tuple[str, ...]) -> frozenset[int]:
         """The special tokens that are part of any of `texts`, remembered: such lists are few, tokens many."""

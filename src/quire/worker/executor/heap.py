@@ -20,3 +20,11 @@ def keep_freed_memory() -> bool:
     except (OSError, AttributeError):
         return False
     return bool(mallopt(M_MMAP_THRESHOLD, KEPT_BLOCK_BYTES) and mallopt(M_TRIM_THRESHOLD, KEPT_TOTAL_BYTES))
+
+
+def return_freed_memory() -> bool:
+    """Hand what is free in the heap back to the kernel after all, once; returns whether the C library did."""
+    try:
+        return bool(ctypes.CDLL(None).malloc_trim(0))
+    except (OSError, AttributeError):
+        return False

@@ -58,6 +58,11 @@ class GrammarStore:
             self._held_bytes -= dropped_bytes
         return future
 
+    def clear(self) -> None:
+        """Drop every grammar; one that is wanted again is compiled again."""
+        self._compiled.clear()
+        self._held_bytes = 0
+
     def progress(self, constraint: Constraint, output_ids: list[int]) -> GrammarProgress:
         """A sequence's place in its grammar after `output_ids`. Waits where the grammar was dropped meanwhile."""
         compiled = self.prepare(constraint).result()

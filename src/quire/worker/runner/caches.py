@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
+import mmap
+
 import torch
 from torch import Tensor
 
@@ -31,6 +34,24 @@ def _allocate(shape: LayerCache, config: CacheConfig, dtype: torch.dtype, *, has
     if not has_scales:
         return LayerKV(key, value)
     return LayerKV(key, value, *(torch.empty((*slots, shape.num_kv_heads)) for _ in "kv"))
+
+
+def return_pages(caches: list[LayerKV]) -> None:
+    """Give the memory behind the pool back to the system; what it held reads as zeros. A no-op off Linux."""
+    try:
+        madvise = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
+        return
+    madvise.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+    for layer in caches:
+        for part in layer:
+            if part is not None:
+                first = (
+                    -(-part.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
+                )  # whole pages of this tensor alone
+                end = (part.data_ptr() + part.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
+                if end > first:
+                    madvise(first, end - first, mmap.MADV_DONTNEED)
 
 
 def copy_blocks(caches: list[LayerKV], copies: list[tuple[int, int]]) -> None:

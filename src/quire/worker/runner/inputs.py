@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
 from quire.base.messages import Chunk
 from quire.model.layers import AttentionBatch, LayerKV, StepInput
 
 
-def build_step_input(chunks: list[Chunk], caches: list[LayerKV], block_size: int) -> StepInput:
-    """T is the number of tokens of all chunks, in chunk order."""
+def build_step_input(
+    chunks: list[Chunk],
+    caches: list[LayerKV],
+    block_size: int,
+    segment_starts: Mapping[int, int] | None = None,
+) -> StepInput:
+    """T is the number of tokens of all chunks, in chunk order. `segment_starts` says, by sequence, where the second
+    of two texts begins."""
     token_ids: list[int] = []
     positions: list[int] = []
     slots: list[int] = []
@@ -17,7 +25,8 @@ def build_step_input(chunks: list[Chunk], caches: list[LayerKV], block_size: int
     for chunk in chunks:
         token_ids += chunk.token_ids
         positions += range(chunk.start, chunk.end)
-        slots += chunk_slots(chunk, block_size)
+        has_blocks = bool(chunk.block_ids)  # an encoder stores nothing, and looks at no slot
+        slots += chunk_slots(chunk, block_size) if has_blocks else [0] * len(chunk.token_ids)
         query_starts.append(len(token_ids))
     attention = AttentionBatch(
         query_starts=query_starts,
@@ -31,7 +40,17 @@ def build_step_input(chunks: list[Chunk], caches: list[LayerKV], block_size: int
         slots_T=torch.tensor(slots, dtype=torch.int64),
         attention=attention,
         caches=caches,
+        token_type_ids_T=_token_types(chunks, segment_starts) if segment_starts else None,
     )
+
+
+def _token_types(chunks: list[Chunk], segment_starts: Mapping[int, int]) -> torch.Tensor:
+    """1 for the tokens of a second text."""
+    types: list[int] = []
+    for chunk in chunks:
+        start = segment_starts.get(chunk.sequence_id, chunk.end)
+        types += (int(position >= start) for position in range(chunk.start, chunk.end))
+    return torch.tensor(types, dtype=torch.int64)
 
 
 def chunk_slots(chunk: Chunk, block_size: int) -> list[int]:

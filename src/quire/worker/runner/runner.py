@@ -1,8 +1,10 @@
-"""ModelRunner: carries out one plan on one device: blocks copied, tokens computed, logits sampled."""
+"""ModelRunner: carries out one plan on one device: blocks copied, tokens computed, logits sampled or pooled."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
@@ -11,55 +13,90 @@ from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
 from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
 from quire.model.kernels import Unrecordable
-from quire.model.layers import CausalLM, LayerKV, StepInput
+from quire.model.layers import CausalLM, LayerKV, Network, PooledNetwork, StepInput
 from quire.model.recording import record
 from quire.worker.grammar import GrammarStore
+from quire.worker.pooling import Pooler
 from quire.worker.runner.caches import copy_blocks
 from quire.worker.runner.inputs import build_step_input
-from quire.worker.sampling import Sampler, SampleRequest
+from quire.worker.sampling import Processors, Sampler, SampleRequest
 
 PROMPT_LOGPROB_ROWS = 256  # logits of a long prompt are taken this many rows at a time, to bound memory
 
 
 class ModelRunner:
-    """Holds what outlives a step: the model, the caches and the sampler's sequences. `forward_explained` says how a
-    step's forward pass runs, and why."""
+    """Holds what outlives a step: the `model`, the caches and the sequences of its sampler or pooler.
+    `forward_explained` says how a step's forward pass runs, and why."""
 
     def __init__(
         self,
         config: EngineConfig,
-        model: CausalLM,
+        model: Network,
         caches: list[LayerKV],
         grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
     ) -> None:
-        self._model = model
         self._caches = caches
+        self._pooler_config = config.pooler
+        self._capacity_tokens = config.scheduler.max_num_batched_tokens
+        self.take(model)
+        self._block_size = config.cache.block_size
+        self._sampler = Sampler(
+            config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars, processors
+        )
+
+    def take(self, model: Network) -> None:
+        """The network to run from now on."""
+        self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
         try:
-            recording = record(model, caches, config.scheduler.max_num_batched_tokens)
+            recording = record(model, self._caches, self._capacity_tokens)
         except Unrecordable as reason:
             self.forward_explained = f"as written, one call per op: {reason}"
         else:
             self._forward = recording
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
-        self._block_size = config.cache.block_size
-        self._sampler = Sampler(config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars)
+        self._pooler: Pooler | None = None
+        if self._pooler_config is not None:
+            assert isinstance(model, PooledNetwork)
+            self._pooler = Pooler(model, self._pooler_config)
+
+    def let_go(self) -> None:
+        """Keep nothing of the network: until `take` nothing can run."""
+        for name in ("model", "_forward", "_pooler"):
+            self.__dict__.pop(name, None)
+
+    @contextmanager
+    def as_written(self) -> Iterator[None]:
+        """Within the block steps run op by op, with the same results: a profiler sees each."""
+        recorded, self._forward = self._forward, self.model
+        try:
+            yield
+        finally:
+            self._forward = recorded
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
+        outcomes = self._pooler or self._sampler
         for sequence_id in plan.ended:
-            self._sampler.forget(sequence_id)
+            outcomes.forget(sequence_id)
         for start in plan.starts:
-            self._sampler.start(start)
+            outcomes.start(start)
         copy_blocks(self._caches, plan.copies)
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
-        step = build_step_input(plan.chunks, self._caches, self._block_size)
+        segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
+        step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
+        started_s = time.monotonic()
         hidden_TH = self._forward(step)
+        forward_s = time.monotonic() - started_s
+        if self._pooler is not None:
+            pooled = self._pooler.pool(plan.chunks, hidden_TH, step.attention.query_starts)
+            return StepResult(step_id=plan.step_id, rows=pooled, forward_s=forward_s)
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
-        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored)
+        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored, forward_s=forward_s)
 
     def _sample(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int], failed: Collection[int]
@@ -73,7 +110,11 @@ class ModelRunner:
         if not rows:
             return []
         hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
-        return self._sampler.sample(self._model.logits(hidden_RH), requests)
+        return self._sampler.sample(self._logits(hidden_RH), requests)
+
+    def _logits(self, hidden_RH: Tensor) -> Tensor:
+        assert isinstance(self.model, CausalLM)
+        return self.model.logits(hidden_RH)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]
@@ -85,7 +126,7 @@ class ModelRunner:
             if not chunk.prompt_targets:
                 continue
             try:
-                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first:])
+                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first + chunk.first_target :])
             except QuireError as error:
                 failed[chunk.sequence_id] = str(error)
         return scored, failed
@@ -94,6 +135,8 @@ class ModelRunner:
         entries: list[PositionLogprobs] = []
         for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
             targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
-            logits_RV = self._model.logits(hidden_TH[begin : begin + len(targets)])
-            entries += self._sampler.prompt_logprobs(logits_RV, targets, chunk.num_prompt_logprobs)
+            logits_RV = self._logits(hidden_TH[begin : begin + len(targets)])
+            entries += self._sampler.prompt_logprobs(
+                logits_RV, targets, chunk.num_prompt_logprobs, chunk.prompt_listed
+            )
         return entries

@@ -19,11 +19,17 @@ from quire.worker.sampling.ordering import leading
 
 
 def position_logprobs(
-    values_rV: Tensor, token_ids: list[list[int]], num_leading: list[int], *, normalise: bool
+    values_rV: Tensor,
+    token_ids: list[list[int]],
+    num_leading: list[int],
+    listed: list[list[int]],
+    *,
+    normalise: bool,
 ) -> list[list[PositionLogprobs]]:
     """One answer per row and chosen token, of (r, V) logits whose rows each have a finite maximum.
 
-    `token_ids` are each row's chosen tokens, `num_leading` how many leading ones follow each (-1: all).
+    `token_ids` are each row's chosen tokens, `num_leading` how many leading ones follow each (-1: all), `listed`
+    which tokens are told in any case.
     Without `normalise` the logits themselves are given. A rank is 1 + the number of tokens above.
     """
     normalisers = _log_normalisers(values_rV) if normalise else [0.0] * len(token_ids)
@@ -35,18 +41,21 @@ def position_logprobs(
         values_rK, ids_rK = leading(values_rV, max(wanted))
         leading_values, leading_ids = values_rK.tolist(), ids_rK.tolist()
 
-    most = max(len(chosen) for chosen in token_ids)
-    padded = [chosen + [0] * (most - len(chosen)) for chosen in token_ids]
+    wanted_ids = [chosen + named for chosen, named in zip(token_ids, listed, strict=True)]
+    most = max(map(len, wanted_ids))
+    padded = [ids + [0] * (most - len(ids)) for ids in wanted_ids]
     values = values_rV.gather(1, torch.tensor(padded, device=values_rV.device)).tolist()
     answers = []
     for row, chosen in enumerate(token_ids):
         number, normaliser = wanted[row], normalisers[row]
         top = [value - normaliser for value in leading_values[row][:number]]
-        ids = leading_ids[row][:number]
+        ids = leading_ids[row][:number] + listed[row]
+        named = values[row][len(chosen) : len(wanted_ids[row])]
+        top += [value - normaliser for value in named]
         ranks = {v: _rank(v, leading_values[row], values_rV[row]) for v in set(values[row][: len(chosen)])}
         answers.append(
             [
-                PositionLogprobs([token_id, *ids], [value - normaliser, *top], ranks[value])
+                PositionLogprobs([token_id, *ids], [value - normaliser, *top], ranks[value], len(named))
                 for token_id, value in zip(chosen, values[row], strict=False)
             ]
         )

@@ -21,6 +21,7 @@ from quire.model import ops
 from quire.model.ops import Truncation, kept_weights, logit_scales
 from quire.worker.grammar import GrammarStore
 from quire.worker.sampling.logprobs import position_logprobs
+from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
@@ -37,11 +38,16 @@ class Sampler:
     `logprobs_mode` is raw_logprobs, processed_logprobs, raw_logits or processed_logits: before or after
     the request's own changes (for random rows temperature and truncation too), normalised or not.
     `max_logprobs` bounds how many leading tokens may be asked for; -1 means no bound. `grammars` holds those of
-    constrained sequences.
+    constrained sequences, `processors` the user's own.
     """
 
     def __init__(
-        self, vocab_size: int, logprobs_mode: str, max_logprobs: int, grammars: GrammarStore | None = None
+        self,
+        vocab_size: int,
+        logprobs_mode: str,
+        max_logprobs: int,
+        grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
     ) -> None:
         modes = ("raw_logprobs", "processed_logprobs", "raw_logits", "processed_logits")
         if logprobs_mode not in modes:
@@ -51,6 +57,7 @@ class Sampler:
             )
         self._vocab_size = vocab_size
         self._grammars = grammars
+        self._processors = processors
         self._max_logprobs = vocab_size if max_logprobs == -1 else max_logprobs
         self._is_processed = logprobs_mode.startswith("processed_")
         self._is_normalised = logprobs_mode.endswith("_logprobs")
@@ -62,7 +69,9 @@ class Sampler:
         self.forget(start.sequence_id)
         try:
             self._check_num_leading(start.sampling.logprobs or 0, "logprobs")
-            self._states[start.sequence_id] = SequenceState(start, self._vocab_size, self._grammars)
+            self._states[start.sequence_id] = SequenceState(
+                start, self._vocab_size, self._grammars, self._processors
+            )
         except Exception as error:  # noqa: BLE001 - one sequence's trouble must not end the step
             self._refused[start.sequence_id] = _explain(error, "preparing its sampling parameters")
 
@@ -102,8 +111,10 @@ class Sampler:
             results[row.index] = row.close()
         return [sampled for outcome in results for sampled in outcome]
 
-    def prompt_logprobs(self, logits_RV: Tensor, token_ids: list[int], top_k: int) -> list[PositionLogprobs]:
-        """Raw log-probabilities of the given next token of each row, with `top_k` leading ones (-1: all).
+    def prompt_logprobs(
+        self, logits_RV: Tensor, token_ids: list[int], top_k: int, listed: list[int]
+    ) -> list[PositionLogprobs]:
+        """Raw log-probabilities of the given next token of each row, with `top_k` leading ones (-1: all), `listed`.
 
         Raises EngineFault when a row is not finite: a prompt's answer cannot be given in part.
         """
@@ -119,7 +130,8 @@ class Sampler:
                 if not math.isfinite(maximum):
                     raise EngineFault(f"the model's logits {_describe_maximum(maximum)} within the prompt")
             chosen = [[token_id] for token_id in token_ids[begin : begin + rows_at_once]]
-            found = position_logprobs(part_rV, chosen, [top_k] * len(chosen), normalise=True)
+            many = len(chosen)
+            found = position_logprobs(part_rV, chosen, [top_k] * many, [listed] * many, normalise=True)
             answers.extend(row[0] for row in found)
         return answers
 
@@ -169,6 +181,7 @@ class Sampler:
             values_rV,
             [row.tokens for row in rows],
             [row.state.num_logprobs or 0 for row in rows],
+            [row.state.listed_ids for row in rows],
             normalise=self._is_normalised,
         )
         for row, answer in zip(rows, answers, strict=True):
@@ -226,7 +239,8 @@ def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
         if not math.isfinite(maximum):
             raise InvalidValue(
                 f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
-                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty"
+                "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty "
+                "and the server's logits processors"
             )
 
 

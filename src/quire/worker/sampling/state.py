@@ -4,14 +4,22 @@ from __future__ import annotations
 
 from quire.base.messages import SequenceStart
 from quire.worker.grammar import GrammarProgress, GrammarStore
+from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.penalties import Penalties
 from quire.worker.sampling.steps import GrammarMask, MinTokens, Step, compile_steps
+from quire.worker.sampling.thinking import Thinking
 
 
 class SequenceState:
     """One sequence: compiled once at its start, then grown by each token it samples."""
 
-    def __init__(self, start: SequenceStart, vocab_size: int, grammars: GrammarStore | None = None) -> None:
+    def __init__(
+        self,
+        start: SequenceStart,
+        vocab_size: int,
+        grammars: GrammarStore | None = None,
+        processors: Processors | None = None,
+    ) -> None:
         sampling = start.sampling
         self.seed = start.seed
         self.sample_index = start.sample_index
@@ -20,13 +28,22 @@ class SequenceState:
         self.min_p = sampling.min_p
         self.top_k = sampling.top_k if 0 < sampling.top_k < vocab_size else 0  # 0: off
         self.top_p = float(sampling.top_p)
+        self.listed_ids = sampling.logprob_token_ids or []
         self.num_logprobs = sampling.logprobs  # None: not asked, -1: the whole vocabulary
+        if self.listed_ids and self.num_logprobs is None:
+            self.num_logprobs = 0
         self._output_ids = start.token_ids[start.num_prompt_tokens :]
         self._steps = compile_steps(start, vocab_size)
+        if processors is not None:
+            self._steps += processors.steps(start)
         self._grammar: GrammarProgress | None = None
         if start.constraint is not None and grammars is not None:
             self._grammar = grammars.progress(start.constraint, self._output_ids)
             self._steps.append(GrammarMask(self._grammar))
+        self._thinking: Thinking | None = None
+        if start.thinking is not None:
+            self._thinking = Thinking(start.thinking, self._output_ids)
+            self._steps.append(self._thinking)
         self._penalties = [step for step in self._steps if isinstance(step, Penalties)]
 
     @property
@@ -36,6 +53,8 @@ class SequenceState:
 
     def due_steps(self) -> list[Step]:
         """The steps that change this sequence's logits now."""
+        if self._thinking is not None and self._thinking.forces_end:
+            return [self._thinking]
         due = [step for step in self._steps if step.is_due(self._output_ids)]
         asks_for_more = self._grammar is not None and any(isinstance(step, MinTokens) for step in due)
         if asks_for_more and self._grammar is not None and self._grammar.must_end:
@@ -50,5 +69,7 @@ class SequenceState:
         self._output_ids.append(token_id)
         for penalties in self._penalties:
             penalties.count(token_id)
+        if self._thinking is not None:
+            self._thinking.accept(token_id)
         if self._grammar is not None:
             self._grammar.accept(token_id)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from quire.api.server import Service
 from quire.api.server.metrics import buckets
-from quire.base.messages import EngineStats
+from quire.base.messages import BlockStay, EngineStats
+from quire.base.observe import WatchConfig, WorkRates
 
 ENGINE_LABELS = {"model_name": "scripted", "engine": "0"}
 NAMES = [
@@ -154,3 +157,57 @@ def test_bucket_families_have_vllm_s_edges():
     assert len(buckets.REQUEST_S) == 21
     for family in (buckets.TIME_TO_FIRST_TOKEN_S, buckets.INTER_TOKEN_S, buckets.REQUEST_S):
         assert list(family) == sorted(set(family))
+
+
+RATES = WorkRates(
+    flops_per_token=1, flops_per_pair=1, flops_per_sampled_row=1, weight_bytes=1, kv_bytes_per_token=1
+)
+
+
+def watching(service, watch: WatchConfig) -> Service:
+    """The service again, over an engine that tells more."""
+    config = msgspec.structs.replace(service.engine_config, watch=watch)
+    return Service(service.client, config, service.config)
+
+
+async def test_stays_of_kv_blocks_are_histograms_where_asked(service, connect):
+    async with connect(service) as client:
+        assert not [name for name in await scrape(client) if name.startswith("vllm:kv_block_")]
+    service = watching(service, WatchConfig(kv_residency_share=1.0))
+    for listener in service.client.listeners:
+        listener(EngineStats(block_stays=[BlockStay(40.0, 3.0, [0.5, 20.0]), BlockStay(1.0, 1.0, [])]))
+    async with connect(service) as client:
+        families = await scrape(client)
+    for name, count, total in (
+        ("kv_block_lifetime_seconds", 2, 41.0),
+        ("kv_block_idle_before_evict_seconds", 2, 4.0),
+        ("kv_block_reuse_gap_seconds", 2, 20.5),
+    ):
+        assert value(families, f"{name}_count") == count
+        assert value(families, f"{name}_sum") == total
+
+
+async def test_estimated_work_never_falls_when_the_engine_is_replaced(service, connect):
+    service = watching(service, WatchConfig(work=RATES))
+    for work in ((10, 20, 30), (40, 50, 60), (1, 2, 3)):
+        for listener in service.client.listeners:
+            listener(EngineStats(flops=work[0], read_bytes=work[1], written_bytes=work[2]))
+    async with connect(service) as client:
+        families = await scrape(client)
+    assert value(families, "estimated_flops_per_gpu_total") == 41
+    assert value(families, "estimated_read_bytes_per_gpu_total") == 52
+    assert value(families, "estimated_write_bytes_per_gpu_total") == 63
+
+
+async def test_edges_can_be_chosen_by_family(make_service, connect):
+    service = make_service(histogram_buckets={"request_latency": [0.5, 7], "iteration_tokens": [3]})
+    async with connect(service) as client:
+        families = await scrape(client)
+
+    def edges(name: str) -> set[str]:
+        samples = families[f"vllm:{name}"].samples
+        return {sample.labels["le"] for sample in samples if sample.name.endswith("_bucket")}
+
+    assert edges("e2e_request_latency_seconds") == edges("request_queue_time_seconds") == {"0.5", "7", "+Inf"}
+    assert edges("iteration_tokens_total") == {"3", "+Inf"}
+    assert len(edges("time_to_first_token_seconds")) > 20

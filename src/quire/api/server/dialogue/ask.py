@@ -28,6 +28,8 @@ class Ask:
     add_generation_prompt: bool | None = None
     continue_final_message: bool = False
     chat_template_kwargs: dict[str, Any] | None = None
+    chat_template: str | None = None  # of the request itself
+    documents: list[dict[str, str]] | None = None
     add_special_tokens: bool = False  # the template wrote them already
     cuts_max_tokens: bool = False  # to what the context has room for, rather than refuse more
     priority: int = 0

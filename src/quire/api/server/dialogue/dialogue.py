@@ -11,7 +11,7 @@ import msgspec
 from quire.api.server.dialogue.ask import Ask, forced_functions
 from quire.api.server.dialogue.fitting import encode
 from quire.api.server.dialogue.reading import Reading, SampleReader, choose_reading
-from quire.api.server.dialogue.rendering import render
+from quire.api.server.dialogue.rendering import render_ask
 from quire.api.server.fields import renamed
 from quire.api.server.generation import Prepared, generate
 from quire.api.server.service import Service
@@ -47,9 +47,7 @@ class News:
 async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dialogue:
     """Raises UserError naming the Ask's field that is not right."""
     forced = forced_functions(ask.tools, ask.tool_choice)
-    prompt = render(
-        service, session, ask, ask.messages, tools=ask.tools, reasoning_effort=ask.reasoning_effort
-    )
+    prompt = render_ask(service, session, ask)
     reading = choose_reading(service, session, ask, prompt, forced)
     sampling = await _cut(session, ask, prompt) if ask.cuts_max_tokens else ask.sampling
     with renamed({"structured_outputs": "tools"} if forced else {}):

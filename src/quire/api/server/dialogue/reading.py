@@ -66,7 +66,7 @@ def choose_reading(
 
     Raises Unsupported where this server cannot read what is asked for.
     """
-    config, tools = service.config, ask.tools
+    config, tools = service.config, None if ask.tool_choice == "none" else ask.tools
     if tools and not forced:
         _check_tools(service)
     if not ask.include_reasoning and not config.reasoning_parser:

@@ -5,6 +5,8 @@ Inter-token latency has extra edges below vLLM's lowest (10 ms): a fast decoder 
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+
 TIME_TO_FIRST_TOKEN_S = (
     *(0.001, 0.005, 0.01, 0.02, 0.04, 0.06, 0.08, 0.1, 0.25, 0.5, 0.75),
     *(1.0, 2.5, 5.0, 7.5, 10.0, 20.0, 40.0, 80.0, 160.0, 640.0, 2560.0),
@@ -32,3 +34,24 @@ def token_counts(max_tokens: int) -> tuple[float, ...]:
         edges += [float(scale * step) for step in (1, 2, 5) if scale * step <= max_tokens]
         scale *= 10
     return tuple(edges)
+
+
+RESIDENCY_S = (
+    *(0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5),
+    *(1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 1800.0),
+)
+
+
+def families(max_tokens: int, chosen: Mapping[str, Sequence[float]]) -> dict[str, tuple[float, ...]]:
+    """Edges by family; those that --custom-histogram-buckets has `chosen` win. Names are that option's."""
+    usual = {
+        "time_to_first_token": TIME_TO_FIRST_TOKEN_S,
+        "inter_token_latency": INTER_TOKEN_S,
+        "request_latency": REQUEST_S,
+        "request_tokens": token_counts(max_tokens),
+        "request_params_n": SAMPLES,
+        "request_num_preemptions": PREEMPTIONS,
+        "iteration_tokens": STEP_TOKENS,
+        "kv_cache_residency": RESIDENCY_S,
+    }
+    return {name: tuple(chosen.get(name, edges)) for name, edges in usual.items()}

@@ -6,7 +6,7 @@ the engine's last snapshot at the moment of the scrape. One registry per app, so
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.core import (
@@ -29,45 +29,60 @@ _LABELS = ("model_name", "engine")
 
 _HISTOGRAMS: tuple[tuple[str, str, str], ...] = (
     # name, bucket family, what is observed
-    ("time_to_first_token_seconds", "first_token", "Arrival to the first token, seconds."),
-    ("inter_token_latency_seconds", "inter_token", "Between two tokens of a stream, seconds."),
+    ("time_to_first_token_seconds", "time_to_first_token", "Arrival to the first token, seconds."),
+    ("inter_token_latency_seconds", "inter_token_latency", "Between two tokens of a stream, seconds."),
     (
         "request_time_per_output_token_seconds",
-        "inter_token",
+        "inter_token_latency",
         "A request's mean time per token after the first.",
     ),
-    ("e2e_request_latency_seconds", "request", "Arrival to the last token, seconds."),
-    ("request_queue_time_seconds", "request", "Arrival to first being scheduled, seconds."),
-    ("request_prefill_time_seconds", "request", "First scheduled to the first token, seconds."),
-    ("request_decode_time_seconds", "request", "First token to the last, seconds."),
-    ("request_inference_time_seconds", "request", "First scheduled to the last token, seconds."),
-    ("request_prompt_tokens", "tokens", "Prompt tokens of a request."),
-    ("request_generation_tokens", "tokens", "Tokens generated in one sample."),
-    ("request_max_num_generation_tokens", "tokens", "Tokens of a request's longest sample."),
-    ("request_params_n", "samples", "The n asked for."),
-    ("request_params_max_tokens", "tokens", "The max_tokens in effect."),
-    ("request_num_preemptions", "preemptions", "How often a request was preempted."),
+    ("e2e_request_latency_seconds", "request_latency", "Arrival to the last token, seconds."),
+    ("request_queue_time_seconds", "request_latency", "Arrival to first being scheduled, seconds."),
+    ("request_prefill_time_seconds", "request_latency", "First scheduled to the first token, seconds."),
+    ("request_decode_time_seconds", "request_latency", "First token to the last, seconds."),
+    ("request_inference_time_seconds", "request_latency", "First scheduled to the last token, seconds."),
+    ("request_prompt_tokens", "request_tokens", "Prompt tokens of a request."),
+    ("request_generation_tokens", "request_tokens", "Tokens generated in one sample."),
+    ("request_max_num_generation_tokens", "request_tokens", "Tokens of a request's longest sample."),
+    ("request_params_n", "request_params_n", "The n asked for."),
+    ("request_params_max_tokens", "request_tokens", "The max_tokens in effect."),
+    ("request_num_preemptions", "request_num_preemptions", "How often a request was preempted."),
+)
+_RESIDENCY: tuple[tuple[str, str], ...] = (
+    ("kv_block_lifetime_seconds", "From a KV block being filled to its being evicted, seconds."),
+    ("kv_block_idle_before_evict_seconds", "From a KV block's last use to its eviction, seconds."),
+    ("kv_block_reuse_gap_seconds", "Between two uses of a KV block's prefix, seconds."),
 )
 
 
 class ServerMetrics(Collector):
     """Counts since the server started. `registry` is what `/metrics` renders."""
 
-    def __init__(self, *, model_name: str, engine_config: EngineConfig, client: ProcessClient) -> None:
-        families = {
-            "first_token": buckets.TIME_TO_FIRST_TOKEN_S,
-            "inter_token": buckets.INTER_TOKEN_S,
-            "request": buckets.REQUEST_S,
-            "tokens": buckets.token_counts(engine_config.max_model_len),
-            "samples": buckets.SAMPLES,
-            "preemptions": buckets.PREEMPTIONS,
-        }
+    def __init__(
+        self,
+        *,
+        model_name: str,
+        engine_config: EngineConfig,
+        client: ProcessClient,
+        buckets_chosen: Mapping[str, Sequence[float]] | None = None,
+    ) -> None:
+        families = buckets.families(engine_config.max_model_len, buckets_chosen or {})
         self.histograms = {name: Distribution(families[family]) for name, family, _ in _HISTOGRAMS}
+        self.residency: dict[str, Distribution] = {}  # empty where it is not asked for
+        if engine_config.watch.kv_residency_share:
+            edges = families["kv_cache_residency"]
+            self.residency = {name: Distribution(edges) for name, _ in _RESIDENCY}
+            client.listeners.append(self._note_stays)
+        self._step_edges = families["iteration_tokens"]
+        self._past_work = (0, 0, 0)  # of engines that were replaced
+        self._work = (0, 0, 0)
+        if engine_config.watch.work is not None:
+            client.listeners.append(self._note_work)
         self.prompt_tokens = 0
         self.prompt_tokens_cached = 0
         self.generation_tokens = 0
         self.admission_rejections = 0
-        self.successes = dict.fromkeys(("stop", "length", "abort", "error"), 0)
+        self.successes = dict.fromkeys(("stop", "length", "abort", "error", "repetition"), 0)
         self._values = (model_name, ENGINE)
         self._config = engine_config
         self._client = client
@@ -82,21 +97,49 @@ class ServerMetrics(Collector):
         yield from self._gauges(stats)
         yield from self._counters(stats)
         for name, _, text in _HISTOGRAMS:
-            family = HistogramMetricFamily(PREFIX + name, text, labels=_LABELS)
-            distribution = self.histograms[name]
-            family.add_metric(self._values, distribution.cumulative(), distribution.total)
-            yield family
+            yield self._histogram(name, text, self.histograms[name])
+        if self.residency:
+            for name, text in _RESIDENCY:
+                yield self._histogram(name, text, self.residency[name])
+        if self._config.watch.work is not None:
+            yield from self._work_counters()
         yield self._step_sizes()
         yield self._cache_info()
 
+    def _histogram(self, name: str, text: str, distribution: Distribution) -> Metric:
+        family = HistogramMetricFamily(PREFIX + name, text, labels=_LABELS)
+        family.add_metric(self._values, distribution.cumulative(), distribution.total)
+        return family
+
+    def _note_stays(self, stats: EngineStats) -> None:
+        for stay in stats.block_stays:
+            self.residency["kv_block_lifetime_seconds"].observe(stay.lifetime_s)
+            self.residency["kv_block_idle_before_evict_seconds"].observe(stay.idle_s)
+            for gap_s in stay.reuse_gaps_s:
+                self.residency["kv_block_reuse_gap_seconds"].observe(gap_s)
+
+    def _note_work(self, stats: EngineStats) -> None:
+        """A new engine counts from nothing again; counters must not fall."""
+        work = (stats.flops, stats.read_bytes, stats.written_bytes)
+        if work[0] < self._work[0]:
+            self._past_work = _sums(self._past_work, self._work)
+        self._work = work
+
+    def _work_counters(self) -> Iterable[Metric]:
+        """vLLM's names; the one device here is the machine's processor."""
+        names = ("estimated_flops_per_gpu", "estimated_read_bytes_per_gpu", "estimated_write_bytes_per_gpu")
+        texts = ("Floating-point operations", "Bytes read from memory", "Bytes written to memory")
+        for name, text, value in zip(names, texts, _sums(self._past_work, self._work), strict=True):
+            counter = CounterMetricFamily(PREFIX + name, f"{text} of all steps, estimated.", labels=_LABELS)
+            counter.add_metric(self._values, value)
+            yield counter
+
     def _step_sizes(self) -> Metric:
         """From the client's counts of every step, so that no step between two scrapes is missed."""
-        sizes = Distribution(buckets.STEP_TOKENS)
+        sizes = Distribution(self._step_edges)
         for num_tokens, times in self._client.step_sizes.items():
             sizes.observe(num_tokens, times)
-        family = HistogramMetricFamily(PREFIX + "iteration_tokens_total", "Tokens per step.", labels=_LABELS)
-        family.add_metric(self._values, sizes.cumulative(), sizes.total)
-        return family
+        return self._histogram("iteration_tokens_total", "Tokens per step.", sizes)
 
     def _gauges(self, stats: EngineStats) -> Iterable[Metric]:
         used = stats.num_blocks_used / stats.num_blocks if stats.num_blocks else 0.0
@@ -153,3 +196,7 @@ class ServerMetrics(Collector):
         )
         info.add_metric(values, 1.0)
         return info
+
+
+def _sums(one: tuple[int, int, int], other: tuple[int, int, int]) -> tuple[int, int, int]:
+    return one[0] + other[0], one[1] + other[1], one[2] + other[2]

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from msgspec import UNSET
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from quire.api.server.body import read_request
 from quire.api.server.dialogue import Ask, Dialogue, News, converse, prepare_dialogue
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.fields import renamed
 from quire.api.server.openai.chat_answer import ChatAnswer, delta_of
 from quire.api.server.openai.conversation import read_messages, read_tools
+from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
     CHAT_BATCH_FIELDS,
@@ -31,12 +31,12 @@ from quire.api.server.openai.protocol_chat import (
     Delta,
 )
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
-from quire.api.server.openai.sampling import check_streaming, sampling_params
-from quire.api.server.openai.usage import UsageTally
+from quire.api.server.openai.sampling import beam_params, check_streaming, sampling_params
+from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
-from quire.base.errors import InvalidValue, Unsupported
+from quire.base.errors import InvalidValue
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.text.session import Session
 
@@ -63,29 +63,26 @@ MAX_CONVERSATIONS = 1024  # of a batch
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
-    fields = await read_request(request, ChatRequest, CHAT_FIELDS)
+    fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
     head = reply_head(service, request, fields, prefix="chatcmpl")
     call = await _prepare(service, session, fields, head, fields.messages)
     service.admit([call.engine_request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():
-        return json_reply(await unless_disconnected(request.receive, _whole(service, session, [call])))
+        reply = await unless_disconnected(request.receive, _whole(service, session, [call]))
+        return json_reply(reply, headers=timing_header(reply.metrics))
 
 
 async def chat_batch(service: Service, request: Request) -> ASGIApp:
     """Many conversations in one call: a choice for each, in their order."""
     session = service.generating_session()
     service.admit()  # before the body is read
-    fields = await read_request(request, ChatBatchRequest, CHAT_BATCH_FIELDS)
+    fields = await read_generation(service, request, ChatBatchRequest, CHAT_BATCH_FIELDS)
     if not 0 < len(fields.messages) <= MAX_CONVERSATIONS:
         raise InvalidValue(
             f"messages must hold 1 to {MAX_CONVERSATIONS} conversations, got {len(fields.messages)}",
             field="messages",
-        )
-    if fields.prompt_logprobs is not None:
-        raise Unsupported(
-            "prompt_logprobs is not supported: a batch is answered in one list", field="prompt_logprobs"
         )
     head = reply_head(service, request, fields, prefix="chatcmpl")
     calls = [
@@ -94,7 +91,8 @@ async def chat_batch(service: Service, request: Request) -> ASGIApp:
     ]
     service.admit([call.engine_request for call in calls])
     with service.under_way():
-        return json_reply(await unless_disconnected(request.receive, _whole(service, session, calls)))
+        reply = await unless_disconnected(request.receive, _whole(service, session, calls))
+        return json_reply(reply, headers=timing_header(reply.metrics))
 
 
 async def _prepare(
@@ -109,7 +107,7 @@ async def _prepare(
 ) -> ChatCall:
     """The call about conversation `number`, which stands at `path` of the request."""
     check_streaming(fields)
-    names = {"prompt": path, "messages": path, "logprobs": "top_logprobs"}
+    names = {"prompt": path, "messages": path, "logprobs": "top_logprobs", "extra_args": "vllm_xargs"}
     if fields.max_completion_tokens is not None:
         names["max_tokens"] = "max_completion_tokens"
     if fields.response_format is not None:
@@ -117,9 +115,15 @@ async def _prepare(
     with renamed(names):
         sampling = _sampling(session, fields)
         messages = read_messages(conversation, path)
-        tools = read_tools(fields.tools, fields.tool_choice)
+        tools = read_tools(
+            fields.tools,
+            fields.tool_choice,
+            hides_unwanted=service.config.exclude_tools_when_tool_choice_none,
+        )
         ask = _ask(fields, head.engine_id(number), messages, tools, sampling)
         dialogue = await prepare_dialogue(service, session, ask)
+        beams = beam_params(session, fields, dialogue.prepared.request.sampling)
+    dialogue = replace(dialogue, prepared=replace(dialogue.prepared, beams=beams))
     return _call(service, session, fields, head, dialogue, messages)
 
 
@@ -142,6 +146,8 @@ def _ask(
         add_generation_prompt=fields.add_generation_prompt,
         continue_final_message=fields.continue_final_message,
         chat_template_kwargs=fields.chat_template_kwargs,
+        chat_template=fields.chat_template,
+        documents=fields.documents,
         add_special_tokens=bool(fields.add_special_tokens),
         priority=fields.priority,
         cache_salt=fields.cache_salt or "",
@@ -161,6 +167,7 @@ def _call(
         session.tokenizer,
         as_token_ids=fields.return_tokens_as_token_ids,
         num_top=request.sampling.logprobs or 0,
+        listed=fields.logprob_token_ids or (),
     )
     role = service.config.response_role
     lead = messages[-1]["content"] if fields.echo and messages[-1]["role"] == role else ""
@@ -168,6 +175,8 @@ def _call(
 
 
 def _sampling(session: Session, fields: ChatFields) -> SamplingParams:
+    if fields.logprob_token_ids is not None and fields.logprobs is None:
+        fields.logprobs = True
     if fields.top_logprobs is not None and not fields.logprobs:
         raise InvalidValue("top_logprobs needs logprobs=true", field="top_logprobs")
     own: dict[str, Any] = {"logprobs": (fields.top_logprobs or 0) if fields.logprobs else None}
@@ -181,7 +190,7 @@ def _sampling(session: Session, fields: ChatFields) -> SamplingParams:
 
 
 async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) -> ChatReply:
-    """All samples of all calls, numbered call by call. Prompts are told of where there is one."""
+    """All samples of all calls, numbered call by call. The prompt is told of where there is one."""
     call, num_samples = calls[0], calls[0].engine_request.sampling.n
     answers = [ChatAnswer(one.lead) for one in calls for _ in range(num_samples)]
     usage = _tally(service, calls)
@@ -202,11 +211,13 @@ async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) 
         system_fingerprint=call.head.fingerprint,
         prompt_logprobs=call.speller.prompt(prompt_logprobs) if prompt_logprobs else UNSET,
         prompt_token_ids=call.engine_request.prompt_token_ids if wants_ids else UNSET,
+        prompt_text=(call.dialogue.prepared.prompt_text or "") if call.fields.return_prompt_text else UNSET,
+        metrics=usage.timings(),
     )
 
 
 def _tally(service: Service, calls: Sequence[ChatCall]) -> UsageTally:
-    usage = UsageTally(with_details=service.config.enable_prompt_tokens_details)
+    usage = usage_tally(service)
     usage.prompt_tokens = sum(len(call.engine_request.prompt_token_ids) for call in calls)
     return usage
 
@@ -245,6 +256,7 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
     if options is not None and (options.include_usage or continuous):
         last = _chunk(call.head, [])
         last.usage = usage.as_usage()
+        last.metrics = usage.timings()
         yield event(last)
 
 
@@ -252,6 +264,8 @@ def _role_chunk(call: ChatCall, index: int) -> ChatChunk:
     chunk = _chunk(call.head, [ChunkChoice(index, Delta(role=call.role, content=call.lead), None, None)])
     if call.fields.return_token_ids:
         chunk.prompt_token_ids = call.engine_request.prompt_token_ids
+    if call.fields.return_prompt_text:
+        chunk.prompt_text = call.dialogue.prepared.prompt_text or ""
     return chunk
 
 

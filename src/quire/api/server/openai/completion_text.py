@@ -8,7 +8,7 @@ from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_completions import CompletionChoice, CompletionRequest
 from quire.api.server.openai.protocol_logprobs import CompletionLogprobs, PromptLogprobs
 from quire.base.messages import EngineRequest
-from quire.text.session import CompletionOutput, Logprob
+from quire.text.session import CompletionOutput, PositionList
 
 
 class CompletionText:
@@ -42,7 +42,7 @@ class CompletionText:
         wants_tokens = self._fields.logprobs is not None or self._fields.return_token_ids
         return bool(self._text or self._finish_reason or (wants_tokens and self._token_ids))
 
-    def add(self, sample: CompletionOutput, prompt_logprobs: list[dict[int, Logprob] | None] | None) -> None:
+    def add(self, sample: CompletionOutput, prompt_logprobs: PositionList | None) -> None:
         if prompt_logprobs is not None and not self._knows_prompt:
             self._knows_prompt = True
             self._add_prompt(prompt_logprobs)
@@ -57,7 +57,7 @@ class CompletionText:
             self._finish_reason = sample.finish_reason if self._shows_output else "length"
             self._stop_reason = sample.stop_reason if self._shows_output else None
 
-    def _add_prompt(self, positions: list[dict[int, Logprob] | None]) -> None:
+    def _add_prompt(self, positions: PositionList) -> None:
         if self._fields.prompt_logprobs is not None:
             self._prompt_logprobs = self._speller.prompt(positions)
         if self._echo is not None and self._fields.logprobs is not None:

@@ -12,11 +12,11 @@ from msgspec import UNSET
 from starlette.requests import Request
 from starlette.types import ASGIApp
 
-from quire.api.server.body import read_request
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.fields import renamed
 from quire.api.server.generation import Prepared, generate
 from quire.api.server.openai.completion_text import CompletionText
+from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_completions import (
     COMPLETION_FIELDS,
@@ -25,14 +25,15 @@ from quire.api.server.openai.protocol_completions import (
     CompletionRequest,
 )
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
-from quire.api.server.openai.sampling import check_streaming, sampling_params
-from quire.api.server.openai.usage import UsageTally
+from quire.api.server.openai.sampling import beam_params, check_streaming, sampling_params
+from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
-from quire.base.errors import InvalidValue
+from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, SamplingParams
-from quire.text.session import Logprob, RequestOutput, Session
+from quire.text.session import PositionList, RequestOutput, Session
+from quire.text.tokenizer import WITHOUT
 
 MAX_PROMPTS = 1024
 MAX_CHOICES = 4096  # prompts times n
@@ -48,11 +49,11 @@ class CompletionCall:
     prepared: list[Prepared]
     texts: list[CompletionText]
     usage: UsageTally
-    prompt_logprobs: dict[int, list[dict[int, Logprob] | None]] = field(default_factory=dict)
+    prompt_logprobs: dict[int, PositionList] = field(default_factory=dict)
 
     def add(self, number: int, output: RequestOutput) -> list[int]:
         """Take in news of prompt `number`; returns the choices they are about, numbered prompt by prompt."""
-        self.usage.note_cached(number, output.num_cached_tokens)
+        self.usage.note(number, output)
         if output.prompt_logprobs is not None:  # told once, yet every sample of the prompt may show them
             self.prompt_logprobs[number] = output.prompt_logprobs
         changed: list[int] = []
@@ -68,19 +69,23 @@ class CompletionCall:
 async def completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
-    fields = await read_request(request, CompletionRequest, COMPLETION_FIELDS)
+    fields = await read_generation(service, request, CompletionRequest, COMPLETION_FIELDS)
     call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="cmpl"))
     service.admit([item.request for item in call.prepared])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
     with service.under_way():
-        return json_reply(await unless_disconnected(request.receive, _whole(service, session, call)))
+        reply = await unless_disconnected(request.receive, _whole(service, session, call))
+        return json_reply(reply, headers=timing_header(reply.metrics))
 
 
 async def _prepare(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
-    with renamed({"structured_outputs": "response_format"} if fields.response_format is not None else {}):
+    names = {"extra_args": "vllm_xargs"}
+    if fields.response_format is not None:
+        names["structured_outputs"] = "response_format"
+    with renamed(names):
         return await _prepare_call(service, session, fields, head)
 
 
@@ -88,6 +93,8 @@ async def _prepare_call(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
     check_streaming(fields)
+    if not service.engine_config.has_tokenizer:
+        _answer_in_ids(fields)
     prompts = _prompts(fields.prompt)
     sampling = _sampling(session, fields)
     if len(prompts) * sampling.n > MAX_CHOICES:
@@ -108,10 +115,19 @@ async def _prepare_call(
         )
         if bounds_tokens:
             engine_request = _bounded(engine_request, DEFAULT_MAX_TOKENS)
-        prepared.append(Prepared(engine_request, prompt if isinstance(prompt, str) else None))
-    usage = UsageTally(with_details=service.config.enable_prompt_tokens_details)
+        beams = beam_params(session, fields, engine_request.sampling)
+        text = prompt if isinstance(prompt, str) else None
+        prepared.append(Prepared(engine_request, text, beams=beams))
+    usage = usage_tally(service)
     usage.prompt_tokens = sum(len(item.request.prompt_token_ids) for item in prepared)
     return CompletionCall(fields, head, prepared, _texts(session, fields, prepared), usage)
+
+
+def _answer_in_ids(fields: CompletionRequest) -> None:
+    """Without a tokenizer there is no text to answer in."""
+    if fields.echo:
+        raise Unsupported(f"echo is not supported: {WITHOUT}; the prompt is token ids", field="echo")
+    fields.return_token_ids = fields.return_tokens_as_token_ids = True
 
 
 def _prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[int]]:
@@ -135,6 +151,8 @@ def _prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[int]]
 
 
 def _sampling(session: Session, fields: CompletionRequest) -> SamplingParams:
+    if fields.logprob_token_ids is not None and fields.logprobs is None:
+        fields.logprobs = 0
     own: dict[str, Any] = {"logprobs": fields.logprobs}
     if fields.echo and fields.logprobs is not None and fields.prompt_logprobs is None:
         own["prompt_logprobs"] = fields.logprobs
@@ -156,6 +174,7 @@ def _texts(session: Session, fields: CompletionRequest, prepared: Sequence[Prepa
         session.tokenizer,
         as_token_ids=fields.return_tokens_as_token_ids,
         num_top=prepared[0].request.sampling.logprobs or 0,
+        listed=fields.logprob_token_ids or (),
     )
     texts: list[CompletionText] = []
     for item in prepared:
@@ -175,6 +194,7 @@ async def _whole(service: Service, session: Session, call: CompletionCall) -> Co
     choices = [text.take(index) for index, text in enumerate(call.texts)]
     reply = _reply(call, choices)
     reply.usage = call.usage.as_usage()
+    reply.metrics = call.usage.timings()
     return reply
 
 
@@ -193,6 +213,7 @@ async def _events(service: Service, session: Session, call: CompletionCall) -> A
     if options is not None and (options.include_usage or continuous):
         last = _reply(call, [])
         last.usage = call.usage.as_usage()
+        last.metrics = call.usage.timings()
         yield event(last)
 
 

@@ -56,9 +56,15 @@ def text_of(message: Mapping[str, Any]) -> str:
 
 
 def read_tools(
-    tools: Sequence[dict[str, Any]] | None, choice: str | dict[str, Any] | None
+    tools: Sequence[dict[str, Any]] | None,
+    choice: str | dict[str, Any] | None,
+    *,
+    hides_unwanted: bool = True,
 ) -> list[dict[str, Any]] | None:
-    """The tools to show the model: none when `tool_choice` is "none". Raises UserError naming the field."""
+    """The tools to show the model: with `hides_unwanted`, none when `tool_choice` is "none".
+
+    Raises UserError naming the field.
+    """
     _check_choice(choice)
     if tools is None:
         if choice not in (None, "none"):
@@ -68,7 +74,7 @@ def read_tools(
         raise InvalidValue("tools must not be empty; leave it out", field="tools")
     for place, tool in enumerate(tools):
         convert(tool, Tool, under=f"tools[{place}]")
-    return None if choice == "none" else list(tools)
+    return None if choice == "none" and hides_unwanted else list(tools)
 
 
 def _check_choice(choice: str | dict[str, Any] | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from quire.api.server.openai.protocol_logprobs import (
     ChatLogprobs,
@@ -21,10 +21,14 @@ LOWEST = -9999.0  # stands for minus infinity, which JSON cannot say
 class LogprobSpeller:
     """Turns positions (token id → Logprob, the token that stands there first) into a route's shape."""
 
-    def __init__(self, tokenizer: Tokenizer, *, as_token_ids: bool, num_top: int) -> None:
+    def __init__(
+        self, tokenizer: Tokenizer, *, as_token_ids: bool, num_top: int, listed: Collection[int] = ()
+    ) -> None:
+        """Of each position `num_top` leading tokens are shown, and those of `listed`."""
         self._tokenizer = tokenizer
         self._as_token_ids = as_token_ids
         self._num_top = num_top
+        self._listed = frozenset(listed)
 
     def chat(self, positions: Sequence[dict[int, Logprob]]) -> ChatLogprobs:
         return ChatLogprobs([self._content(position) for position in positions])
@@ -39,8 +43,13 @@ class LogprobSpeller:
         return TopLogprob(self._text(token_id, entry), max(entry.logprob, LOWEST), spelled)
 
     def _top(self, position: dict[int, Logprob]) -> list[tuple[int, Logprob]]:
-        """The most likely `num_top`, in falling order."""
-        return sorted(position.items(), key=lambda item: item[1].rank or 0)[: self._num_top]
+        """The most likely `num_top`, in falling order; then those that the request listed."""
+        ranked = [item for item in position.items() if item[1].rank is not None]
+        top = sorted(ranked, key=lambda item: item[1].rank or 0)[: self._num_top]
+        if not self._listed:
+            return top
+        shown = {token_id for token_id, _ in top}
+        return top + [item for item in position.items() if item[0] in self._listed and item[0] not in shown]
 
     def extend_completion(
         self,

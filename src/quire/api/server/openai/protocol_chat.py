@@ -9,7 +9,7 @@ import msgspec
 from quire.api.server.fields import FieldTable, Refusal
 from quire.api.server.openai.protocol_logprobs import ChatLogprobs, PromptLogprobs
 from quire.api.server.openai.shared_fields import HARMLESS, REFUSED, GenerationFields, Int, names_of
-from quire.api.server.openai.usage import Usage
+from quire.api.server.openai.usage import RequestTimings, Usage
 
 
 class ContentPart(msgspec.Struct):
@@ -77,7 +77,10 @@ class ChatFields(GenerationFields, kw_only=True):
     continue_final_message: bool = False
     parallel_tool_calls: bool = True
     include_reasoning: bool = True
+    chat_template: str | None = None
     chat_template_kwargs: dict[str, Any] | None = None
+    documents: list[dict[str, str]] | None = None
+    return_prompt_text: bool = False
 
 
 class ChatRequest(ChatFields, kw_only=True):
@@ -103,25 +106,26 @@ _CHAT_REFUSED: dict[str, Refusal] = {
     "web_search_options": Refusal("this server does not reach the web"),
     "verbosity": Refusal("no model here reads it; say it in the prompt"),
     "moderation": Refusal("nothing is moderated here"),
-    "documents": Refusal("send them in chat_template_kwargs if the chat template reads them"),
-    "chat_template": Refusal("requests may not bring a template; start the server with --chat-template"),
     "media_io_kwargs": Refusal(_TEXT_ONLY),
     "mm_processor_kwargs": Refusal(_TEXT_ONLY),
-    "return_prompt_text": Refusal("use /tokenize to see the prompt", unless=(False,)),
     "prompt": Refusal("it belongs to /v1/completions; send `messages`"),
 }
 CHAT_FIELDS = FieldTable(taken=names_of(ChatRequest), harmless=HARMLESS, refused=_CHAT_REFUSED)
 
 _BATCH = "a batch is answered whole, one answer per conversation"
+_BATCH_REFUSED: dict[str, Refusal] = {
+    **_CHAT_REFUSED,
+    "n": Refusal(_BATCH, unless=(1,)),
+    "stream": Refusal(_BATCH, unless=(False,)),
+    "stream_options": Refusal(_BATCH),
+    "use_beam_search": Refusal(_BATCH, unless=(False,)),
+    "prompt_logprobs": Refusal(_BATCH),
+    "return_prompt_text": Refusal(_BATCH, unless=(False,)),
+}
 CHAT_BATCH_FIELDS = FieldTable(
-    taken=[name for name in names_of(ChatBatchRequest) if name not in ("n", "stream", "stream_options")],
+    taken=[name for name in names_of(ChatBatchRequest) if name not in _BATCH_REFUSED],
     harmless=HARMLESS,
-    refused={
-        **_CHAT_REFUSED,
-        "n": Refusal(_BATCH, unless=(1,)),
-        "stream": Refusal(_BATCH, unless=(False,)),
-        "stream_options": Refusal(_BATCH),
-    },
+    refused=_BATCH_REFUSED,
 )
 
 
@@ -162,9 +166,11 @@ class ChatReply(msgspec.Struct, kw_only=True):
     model: str
     choices: list[ChatChoice]
     usage: Usage
-    system_fingerprint: str
+    system_fingerprint: str | None
     prompt_logprobs: PromptLogprobs | msgspec.UnsetType = msgspec.UNSET
     prompt_token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
+    prompt_text: str | msgspec.UnsetType = msgspec.UNSET
+    metrics: RequestTimings | msgspec.UnsetType = msgspec.UNSET
 
 
 class DeltaFunction(msgspec.Struct, omit_defaults=True):
@@ -204,6 +210,8 @@ class ChatChunk(msgspec.Struct, kw_only=True):
     created: int
     model: str
     choices: list[ChunkChoice]
-    system_fingerprint: str
+    system_fingerprint: str | None
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
     prompt_token_ids: list[int] | msgspec.UnsetType = msgspec.UNSET
+    prompt_text: str | msgspec.UnsetType = msgspec.UNSET
+    metrics: RequestTimings | msgspec.UnsetType = msgspec.UNSET

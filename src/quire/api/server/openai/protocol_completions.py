@@ -7,7 +7,7 @@ import msgspec
 from quire.api.server.fields import FieldTable, Refusal
 from quire.api.server.openai.protocol_logprobs import CompletionLogprobs, PromptLogprobs
 from quire.api.server.openai.shared_fields import HARMLESS, REFUSED, GenerationFields, Int, names_of
-from quire.api.server.openai.usage import Usage
+from quire.api.server.openai.usage import RequestTimings, Usage
 
 
 class CompletionRequest(GenerationFields, kw_only=True):
@@ -50,5 +50,6 @@ class CompletionReply(msgspec.Struct, kw_only=True):
     created: int
     model: str
     choices: list[CompletionChoice]
-    system_fingerprint: str
+    system_fingerprint: str | None
     usage: Usage | msgspec.UnsetType = msgspec.UNSET
+    metrics: RequestTimings | msgspec.UnsetType = msgspec.UNSET

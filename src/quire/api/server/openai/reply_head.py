@@ -18,7 +18,7 @@ class ReplyHead:
     id: str
     created: int
     model: str
-    fingerprint: str
+    fingerprint: str | None
 
     def engine_id(self, number: int) -> str:
         """Of prompt `number`. Unique even when callers repeat a request id, so that none aborts another's."""

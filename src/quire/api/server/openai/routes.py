@@ -6,19 +6,115 @@ from starlette.routing import Route
 
 from quire.api.server.openai.chat import chat_batch, chat_completions
 from quire.api.server.openai.completions import completions
-from quire.api.server.openai.models import list_models, show_model
-from quire.api.server.openai.tokenize import detokenize, tokenize
-from quire.api.server.routing import Handler, service_route
+from quire.api.server.openai.models import ModelEntry, ModelList, list_models, show_model
+from quire.api.server.openai.protocol_chat import (
+    CHAT_BATCH_FIELDS,
+    CHAT_FIELDS,
+    ChatBatchRequest,
+    ChatChunk,
+    ChatMessage,
+    ChatReply,
+    ChatRequest,
+    Tool,
+)
+from quire.api.server.openai.protocol_completions import (
+    COMPLETION_FIELDS,
+    CompletionReply,
+    CompletionRequest,
+)
+from quire.api.server.openai.tokenize import (
+    DETOKENIZE_FIELDS,
+    TOKENIZE_FIELDS,
+    DetokenizeReply,
+    DetokenizeRequest,
+    TokenizeReply,
+    TokenizeRequest,
+    detokenize,
+    tokenize,
+)
+from quire.api.server.routing import Handler, Spec, service_route
 from quire.api.server.service import Service
 
-_ROUTES: tuple[tuple[str, str, Handler], ...] = (
-    ("POST", "/v1/chat/completions", chat_completions),
-    ("POST", "/v1/chat/completions/batch", chat_batch),
-    ("POST", "/v1/completions", completions),
-    ("GET", "/v1/models", list_models),
-    ("GET", "/v1/models/{model:path}", show_model),
-    ("POST", "/tokenize", tokenize),
-    ("POST", "/detokenize", detokenize),
+_GENERATION, _MODELS, _TOKENS = "Generation", "Models", "Tokens"
+
+_ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
+    (
+        "POST",
+        "/v1/chat/completions",
+        chat_completions,
+        Spec(
+            summary="Answer a conversation",
+            tag=_GENERATION,
+            request=ChatRequest,
+            fields=CHAT_FIELDS,
+            inner={"messages": list[ChatMessage], "tools": list[Tool]},
+            reply=ChatReply,
+            event=ChatChunk,
+        ),
+    ),
+    (
+        "POST",
+        "/v1/chat/completions/batch",
+        chat_batch,
+        Spec(
+            summary="Answer many conversations",
+            tag=_GENERATION,
+            request=ChatBatchRequest,
+            fields=CHAT_BATCH_FIELDS,
+            inner={"messages": list[list[ChatMessage]], "tools": list[Tool]},
+            reply=ChatReply,
+        ),
+    ),
+    (
+        "POST",
+        "/v1/completions",
+        completions,
+        Spec(
+            summary="Continue a text",
+            tag=_GENERATION,
+            request=CompletionRequest,
+            fields=COMPLETION_FIELDS,
+            reply=CompletionReply,
+            event=CompletionReply,
+        ),
+    ),
+    (
+        "GET",
+        "/v1/models",
+        list_models,
+        Spec(summary="List the names this server answers to", tag=_MODELS, reply=ModelList),
+    ),
+    (
+        "GET",
+        "/v1/models/{model:path}",
+        show_model,
+        Spec(summary="Show one of these names", tag=_MODELS, reply=ModelEntry),
+    ),
+    (
+        "POST",
+        "/tokenize",
+        tokenize,
+        Spec(
+            summary="Token ids of a text or a conversation",
+            tag=_TOKENS,
+            request=TokenizeRequest,
+            fields=TOKENIZE_FIELDS,
+            inner={"messages": list[ChatMessage], "tools": list[Tool]},
+            reply=TokenizeReply,
+        ),
+    ),
+    (
+        "POST",
+        "/detokenize",
+        detokenize,
+        Spec(
+            summary="The text of token ids",
+            tag=_TOKENS,
+            request=DetokenizeRequest,
+            fields=DETOKENIZE_FIELDS,
+            reply=DetokenizeReply,
+        ),
+    ),
 )
 
 

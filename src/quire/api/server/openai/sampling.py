@@ -9,14 +9,69 @@ from quire.api.server.openai.shared_fields import SAMPLING_FIELDS, GenerationFie
 from quire.base.constraints import StructuredOutputsParams
 from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import OutputKind, SamplingParams
-from quire.text.session import Session
+from quire.text.session import BeamSearchParams, Session
+
+# what changes logits, draws or ends in the middle of a search
+_NOT_WITH_BEAMS = (
+    "presence_penalty",
+    "frequency_penalty",
+    "repetition_penalty",
+    "top_p",
+    "top_k",
+    "min_p",
+    "logit_bias",
+    "bad_words",
+    "min_tokens",
+    "stop",
+    "stop_token_ids",
+    "prompt_logprobs",
+    "logprob_token_ids",
+    "thinking_token_budget",
+    "repetition_detection",
+)
+_DEFAULTS = {name: getattr(SamplingParams(), name) for name in _NOT_WITH_BEAMS}
 
 
 def sampling_params(session: Session, fields: GenerationFields, own: Mapping[str, Any]) -> SamplingParams:
     """`own` holds what the route works out itself. Raises InvalidValue naming the field."""
     asked = {name: getattr(fields, name) for name in SAMPLING_FIELDS}
     asked["structured_outputs"] = structured_outputs(fields)
+    asked["extra_args"] = fields.vllm_xargs
     return session.sampling_params({**asked, **own, "output_kind": OutputKind.DELTA})
+
+
+def beam_params(
+    session: Session, fields: GenerationFields, sampling: SamplingParams
+) -> BeamSearchParams | None:
+    """What `use_beam_search` asks for, None without. Raises UserError for fields that mean nothing to it."""
+    if not fields.use_beam_search:
+        if fields.length_penalty not in (None, 1.0):
+            raise InvalidValue("length_penalty needs use_beam_search", field="length_penalty")
+        return None
+    if fields.stream:
+        raise Unsupported(
+            "stream is not supported with beam search: which tokens are in the answer is known at its end",
+            field="stream",
+        )
+    for name in _NOT_WITH_BEAMS:
+        if getattr(sampling, name) not in (None, _DEFAULTS[name]) and getattr(fields, name, None) is not None:
+            raise Unsupported(f"{name} is not supported with beam search, which draws nothing", field=name)
+    if sampling.structured_outputs is not None:
+        raise Unsupported(
+            "structured_outputs is not supported with beam search: grammars change what is likely; draw samples",
+            field="structured_outputs",
+        )
+    assert sampling.max_tokens is not None
+    params = BeamSearchParams(
+        beam_width=sampling.n,
+        max_tokens=sampling.max_tokens,
+        ignore_eos=sampling.ignore_eos,
+        temperature=fields.temperature or 0.0,
+        length_penalty=1.0 if fields.length_penalty is None else fields.length_penalty,
+        allowed_token_ids=sampling.allowed_token_ids,
+    )
+    params.step_sampling(sampling.logprobs or 0, session.config.max_logprobs)  # or refused now
+    return params
 
 
 def structured_outputs(fields: GenerationFields) -> StructuredOutputsParams | None:

@@ -12,9 +12,11 @@ import msgspec
 
 from quire.api.server.fields import Refusal
 from quire.base.constraints import StructuredOutputsParams
+from quire.base.messages import RepetitionDetection
 
 Int = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]  # what fits the engine's msgpack
 Float = float
+ExtraArgument = str | bool | Int | Float | list[str | bool | Int | Float] | None
 
 
 class StreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -70,7 +72,17 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     prompt_logprobs: Int | None = None
     allowed_token_ids: list[Int] | None = None
     bad_words: list[str] | None = None
+    truncation_side: Literal["left", "right"] | None = None
+    logprob_token_ids: list[Int] | None = None
     add_special_tokens: bool | None = None
+    use_beam_search: bool = False
+    length_penalty: Float | None = None
+    thinking_token_budget: Int | None = None
+    repetition_detection: RepetitionDetection | None = None
+    stream_interval: Int | None = None
+    prompt_logprob_token_ids: list[Int] | None = None
+    prompt_logprob_start: Int | None = None
+    skip_reading_prefix_cache: bool | None = None
     priority: Int = 0
     request_id: str | None = None
     cache_salt: str | None = None
@@ -78,6 +90,7 @@ class GenerationFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     response_format: ResponseFormat | None = None
     return_tokens_as_token_ids: bool = False
     return_token_ids: bool = False
+    vllm_xargs: dict[str, ExtraArgument] | None = None
 
 
 # SamplingParams fields whose request field has the same name and meaning
@@ -104,6 +117,14 @@ SAMPLING_FIELDS = (
     "prompt_logprobs",
     "allowed_token_ids",
     "bad_words",
+    "truncation_side",
+    "logprob_token_ids",
+    "thinking_token_budget",
+    "repetition_detection",
+    "stream_interval",
+    "prompt_logprob_token_ids",
+    "prompt_logprob_start",
+    "skip_reading_prefix_cache",
 )
 
 # No effect on the answer by definition: labels for the caller's own books, hints for a cache.
@@ -112,9 +133,9 @@ HARMLESS: dict[str, type] = {
     "metadata": dict,
     "safety_identifier": str,
     "prompt_cache_key": str,
+    "session_id": str,  # where to route a request; there is one engine, which finds a shared prefix by itself
 }
 
-_BEAM = "there is no beam search; use n for several samples"
 _TRANSFER = "keys and values are not moved between servers"
 
 REFUSED: dict[str, Refusal] = {
@@ -127,19 +148,14 @@ REFUSED: dict[str, Refusal] = {
         for name in ("json", "regex", "choice", "grammar", "whitespace_pattern")
     },
     "guided_decoding_backend": Refusal("the server chooses, with --structured-outputs-config.backend"),
-    "use_beam_search": Refusal(_BEAM, unless=(False,)),
-    "length_penalty": Refusal(_BEAM, unless=(1, 1.0)),
-    "early_stopping": Refusal(_BEAM, unless=(False,)),
-    "truncation_side": Refusal("truncate_prompt_tokens keeps the last tokens", unless=("left",)),
+    "early_stopping": Refusal("a beam search ends when no better beam can be found", unless=(False,)),
     "detokenize": Refusal("this route answers in text; add return_token_ids for ids", unless=(True,)),
-    "logprob_token_ids": Refusal("use logprobs, which reports the most likely tokens"),
-    "session_id": Refusal("requests are independent; a shared prefix is found without it"),
+    "flat_logprobs": Refusal("it is about Python objects; a reply has its own shape", unless=(False,)),
+    "extra_args": Refusal("here the field is called vllm_xargs"),
+    "trace_decode_token_ids": Refusal("tokens are the model's own; nothing is replayed from a trace"),
+    "skip_clone": Refusal("it is about Python objects; a request has one meaning", unless=(False,)),
     "kv_transfer_params": Refusal(_TRANSFER),
     "ec_transfer_params": Refusal(_TRANSFER),
-    "vllm_xargs": Refusal("no extension is loaded that reads it"),
-    "repetition_detection": Refusal("use repetition_penalty or frequency_penalty"),
-    "thinking_token_budget": Refusal("use max_tokens"),
-    "stream_interval": Refusal("every token is sent as soon as it is there", unless=(1,)),
     "watermarking": Refusal("outputs carry no watermark"),
     "return_weight_versions": Refusal("weights do not change while the server runs", unless=(False,)),
     "routed_experts_prompt_start": Refusal("expert routing is not reported", unless=(0,)),

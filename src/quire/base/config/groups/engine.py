@@ -3,7 +3,6 @@
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.states import (
-    KV_EVENTS,
     KV_TRANSFER,
     MULTIMODAL,
     NO_COMPILER,
@@ -11,7 +10,6 @@ from quire.base.config.states import (
     NO_GPU_KERNELS,
     NO_MOE,
     PARALLELISM,
-    PROFILING,
     REASONING,
     SPECULATION,
     WEIGHT_TRANSFER,
@@ -45,7 +43,9 @@ SETTINGS = (
                 "MoE kernel family."),
     ROWS.json("speculative-config", "SpeculativeConfig", SPECULATION, "Speculative decoding.", aliases=("-sc",)),
     ROWS.json("kv-transfer-config", "KVTransferConfig", KV_TRANSFER, "KV transfer between instances."),
-    ROWS.json("kv-events-config", "KVEventsConfig", KV_EVENTS, "Publish KV cache events."),
+    ROWS.json("kv-events-config", "KVEventsConfig", {},
+                "Publish what enters and leaves the prefix cache (enable_kv_cache_events), over ZeroMQ at endpoint; "
+                "replay_endpoint sends batches again."),
     ROWS.json("ec-transfer-config", "ECTransferConfig", MULTIMODAL, "Encoder-cache transfer."),
     ROWS.json("compilation-config", "CompilationConfig", NO_COMPILER,
                 "torch.compile and CUDA graph settings.", aliases=("-cc",)),
@@ -59,7 +59,8 @@ SETTINGS = (
     ROWS.json("structured-outputs-config", "StructuredOutputsConfig", {},
                 "How replies are held to a grammar: backend (auto, guidance, xgrammar, outlines), "
                 "disable_any_whitespace, disable_additional_properties, enable_in_reasoning."),
-    ROWS.json("profiler-config", "ProfilerConfig", PROFILING, "Profiler."),
+    ROWS.json("profiler-config", "ProfilerConfig", {},
+                "Profile the engine's steps between /start_profile and /stop_profile; see docs/administration.md."),
     ROWS.option("optimization-level", kinds.number_choice(0, 1, 2, 3), 2, NO_COMPILER,
                 "Start-up time against speed preset (-O).", aliases=("-O",)),
     ROWS.json("weight-transfer-config", "WeightTransferConfig", WEIGHT_TRANSFER,

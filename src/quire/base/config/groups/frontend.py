@@ -2,6 +2,7 @@
 
 from quire.base.config import kinds
 from quire.base.config.setting import Setting
+from quire.base.config.states import always
 
 GROUP = "Frontend"
 
@@ -43,6 +44,14 @@ SETTINGS = (
         environment=("VLLM_API_KEY",),
         doc="Key that clients must send as a bearer token; repeat it for several. The option wins over the "
         "variable, which holds one key.",
+    ),
+    Setting(
+        name="api-key-file",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.path(),
+        default_text="unset",
+        doc="File of further keys, one on each line; it is read again when it changes.",
     ),
     Setting(
         name="root-path",
@@ -192,6 +201,46 @@ SETTINGS = (
         doc="Certificate for HTTPS (PEM).",
     ),
     Setting(
+        name="ssl-ca-certs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.path(),
+        default_text="unset",
+        doc="Certificates of those who may sign a client's certificate (PEM).",
+    ),
+    Setting(
+        name="ssl-cert-reqs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.number_choice(0, 1, 2),
+        default=0,
+        doc="Whether clients show a certificate: 0 no, 1 if they have one, 2 always.",
+    ),
+    Setting(
+        name="ssl-ciphers",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.text(),
+        default_text="Python's",
+        doc="OpenSSL's list of ciphers for HTTPS up to TLS 1.2.",
+    ),
+    Setting(
+        name="enable-ssl-refresh",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        doc="Load certificate and key again when their files change, for new connections.",
+    ),
+    Setting(
+        name="enable-server-load-tracking",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        doc="Count requests under way for /load.",
+    ),
+    Setting(
         name="shutdown-timeout",
         group=GROUP,
         is_for_server=True,
@@ -232,5 +281,32 @@ SETTINGS = (
         kind=kinds.integer(1),
         default=256,
         doc="Most header lines of a request. The name is vLLM's.",
+    ),
+    Setting(
+        name="ui",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=True,
+        doc="The chat page at /. It makes no request but to this server.",
+    ),
+    Setting(
+        name="disable-fastapi-docs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        doc="No reference of the API: /docs, /redoc and /openapi.json are not there. The name is vLLM's.",
+    ),
+    Setting(
+        name="enable-offline-docs",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.switch(),
+        default=False,
+        states=always(
+            "the pages at /docs and /redoc are served from the package and load nothing from outside"
+        ),
+        doc="Serve /docs and /redoc without outside requests.",
     ),
 )

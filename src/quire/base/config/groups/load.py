@@ -7,21 +7,23 @@ from quire.base.config.states import QUANTIZATION, by_value, idle, refused
 
 GROUP = "LoadConfig"
 # fmt: off
-OTHER_FORMATS = ("instanttensor", "mistral", "npcache", "pt", "runai_streamer", "runai_streamer_sharded",
+OTHER_FORMATS = ("instanttensor", "mistral", "npcache", "runai_streamer", "runai_streamer_sharded",
                  "sharded_state", "tensorizer")
 # fmt: on
-NOT_SAFETENSORS = refused("Quire reads safetensors only; give auto, safetensors or dummy")
+NOT_SAFETENSORS = refused(
+    "Quire reads safetensors and torch's own files; give auto, safetensors, pt or dummy"
+)
 
 SETTINGS = (
     Setting(
         name="load-format",
         group=GROUP,
-        kind=kinds.choice("auto", "bitsandbytes", "dummy", "gguf", "safetensors", *OTHER_FORMATS),
+        kind=kinds.choice("auto", "bitsandbytes", "dummy", "gguf", "hf", "pt", "safetensors", *OTHER_FORMATS),
         default="auto",
         value_states=by_value(QUANTIZATION, "bitsandbytes", "gguf")
         | by_value(NOT_SAFETENSORS, *OTHER_FORMATS),
-        doc="How weights are read: auto and safetensors map the checkpoint's files, dummy makes random weights "
-        "for measurements and needs no files.",
+        doc="How weights are read: auto, hf and safetensors map safetensors files, pt maps torch's .bin and .pt "
+        "files and takes nothing but tensors from them, dummy makes random weights and needs no files.",
     ),
     Setting(
         name="download-dir",
@@ -50,7 +52,7 @@ IN_SHORT = (
     ROWS.option("use-tqdm-on-load", kinds.switch(), True, {}, "Progress bar while a model is downloaded."),
     ROWS.option("model-loader-extra-config", kinds.json_object(), {}, idle("Quire has one loader without options"),
                 "Extra options for the chosen loader."),
-    ROWS.option("pt-load-map-location", kinds.text(), "cpu", idle("Quire reads safetensors only, by mapping them"),
+    ROWS.option("pt-load-map-location", kinds.text(), "cpu", idle("weights are mapped into main memory"),
                 "torch.load map_location for .pt/.bin."),
 )
 # fmt: on

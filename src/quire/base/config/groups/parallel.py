@@ -2,7 +2,7 @@
 
 from quire.base.config import kinds
 from quire.base.config.rows import Rows
-from quire.base.config.states import EXPERTS, NO_GPU, PARALLELISM, awaits
+from quire.base.config.states import EXPERTS, NO_GPU, PARALLELISM
 
 ROWS = Rows("ParallelConfig")
 
@@ -73,8 +73,9 @@ SETTINGS = (
                 "Load weights in worker groups to limit RAM."),
     ROWS.option("ray-workers-use-nsight", kinds.switch(), False, NO_GPU, "Profile Ray workers with nsight."),
     ROWS.option("disable-custom-all-reduce", kinds.switch(), False, NO_GPU, "Fall back to NCCL all-reduce."),
-    ROWS.option("worker-cls", kinds.text(), "auto", awaits("worker classes of one's own"), "Worker class name."),
-    ROWS.option("worker-extension-cls", kinds.text(), "", awaits("worker classes of one's own"),
-                "Mixin class injected into the worker (collective_rpc)."),
+    ROWS.option("worker-cls", kinds.text(), "auto", {},
+                "Class to compute with instead of Quire's Worker, a subclass of it, as package.module.Class."),
+    ROWS.option("worker-extension-cls", kinds.text(), "", {},
+                "Class whose methods the worker gets, for collective_rpc to call, as package.module.Class."),
 )
 # fmt: on

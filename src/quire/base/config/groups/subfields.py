@@ -51,8 +51,8 @@ FIELDS: dict[str, dict[str, Any]] = {
         "kv_load_failure_policy": "fail",
     },
     "KVEventsConfig": {
-        "enable_kv_cache_events": False, "publisher": None, "endpoint": "tcp://*:5557", "replay_endpoint": None,
-        "buffer_steps": 10000, "hwm": 100000, "max_queue_size": 100000, "topic": "",
+        "enable_kv_cache_events": False, "publisher": None, "endpoint": "tcp://127.0.0.1:5557",
+        "replay_endpoint": None, "buffer_steps": 10000, "hwm": 100000, "max_queue_size": 100000, "topic": "",
     },
     "ECTransferConfig": {
         "ec_connector": None, "engine_id": None, "ec_buffer_device": "cuda", "ec_buffer_size": 1000000000.0,

@@ -9,7 +9,16 @@ from torch import Tensor
 
 from quire.model.kernels.cpu import native
 
-KINDS = {"silu": 0, "swish": 0, "gelu_new": 1, "gelu_fast": 1, "gelu_pytorch_tanh": 1, "relu": 2, "gelu": 3}
+KINDS = {
+    "silu": 0,
+    "swish": 0,
+    "gelu_new": 1,
+    "gelu_fast": 1,
+    "gelu_pytorch_tanh": 1,
+    "relu": 2,
+    "gelu": 3,
+    "tanh": 4,
+}
 supported = native.refusal
 variant = native.chosen
 

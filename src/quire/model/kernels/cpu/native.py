@@ -19,7 +19,7 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 10  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 11  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from itertools import accumulate, chain
+from collections.abc import Sequence
+from itertools import accumulate, chain, pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -34,7 +35,10 @@ class _AttentionCall(native.Call):
     _fields_ = [
         *((name, ctypes.c_void_p) for name in ("batch", "query", "key_cache", "value_cache")),
         *((name, ctypes.c_void_p) for name in ("key_scales", "value_scales", "slopes", "sinks", "output")),
-        *((name, ctypes.c_int64) for name in ("query_stride", "heads", "key_heads", "head_dim", "window")),
+        *(
+            (name, ctypes.c_int64)
+            for name in ("query_stride", "heads", "key_heads", "head_dim", "window", "ahead")
+        ),
         ("scale", ctypes.c_float),
         ("soft_cap", ctypes.c_float),
         ("dtype", ctypes.c_int32),
@@ -43,22 +47,29 @@ class _AttentionCall(native.Call):
 
 
 class StepBatch:
-    """An AttentionBatch as arrays the library reads, made once per step for all layers."""
+    """An AttentionBatch as arrays the library reads, made once per step for all layers.
+
+    Without tables the cache is the step itself: token t's key and value lie in block t, of one token.
+    """
 
     def __init__(self, batch: ops.AttentionBatch) -> None:
-        lengths = [len(table) for table in batch.block_tables]
+        tables: Sequence[Sequence[int]] = batch.block_tables
+        self.block_size = batch.block_size
+        if not any(tables):
+            tables, self.block_size = [range(*span) for span in pairwise(batch.query_starts)], 1
+        lengths = [len(table) for table in tables]
         self._arrays = [
             _int32(batch.query_starts),
             _int32(batch.context_lens),
             _int32(list(accumulate(lengths, initial=0))),
-            _int32(list(chain.from_iterable(batch.block_tables))),
+            _int32(list(chain.from_iterable(tables))),
         ]
         pointers = [array.ctypes.data for array in self._arrays]
-        self._struct = _Batch(*pointers, len(lengths), batch.block_size)
+        self._struct = _Batch(*pointers, len(lengths), self.block_size)
         self.address = ctypes.addressof(self._struct)
         self.num_tokens = batch.query_starts[-1]
         self.cache_blocks = sys.maxsize  # of the smallest cache it was used with
-        self._check(batch, lengths)
+        self._check(lengths)
 
     def become(self, other: StepBatch) -> None:
         """Takes on another batch at its own address, where kept calls read it. Raises ValueError for one that has
@@ -68,11 +79,9 @@ class StepBatch:
         self._arrays = other._arrays
         ctypes.pointer(self._struct)[0] = other._struct
 
-    def _check(self, batch: ops.AttentionBatch, lengths: list[int]) -> None:
+    def _check(self, lengths: list[int]) -> None:
         _, contexts, _, tables = self._arrays
-        if any(
-            length * batch.block_size < context for length, context in zip(lengths, contexts, strict=True)
-        ):
+        if any(length * self.block_size < context for length, context in zip(lengths, contexts, strict=True)):
             raise ValueError("paged_attention: a block table is shorter than its sequence's context")
         self.num_blocks = int(tables.max(initial=-1)) + 1
 
@@ -105,8 +114,22 @@ def run(
             slopes_N=slopes_N,
             sinks_N=sinks_N,
         )
-    step = batch.once(StepBatch)
-    _check(query_TNH, cache, batch, step, biases)
+    return attend(query_TNH, cache, batch.once(StepBatch), biases, scale, window, 0, soft_cap)
+
+
+def attend(
+    query_TNH: Tensor,
+    cache: ops.LayerKV,
+    step: StepBatch,
+    biases: tuple[Tensor | None, Tensor | None],
+    scale: float,
+    window: int,
+    ahead: int,
+    soft_cap: float,
+) -> Tensor:
+    """The library's attention; `biases` are slopes and sinks, `ahead` the tokens after itself that each one sees."""
+    head_dim = cache.key.shape[-1]
+    _check(query_TNH, cache, step, biases)
     tokens, heads, _ = query_TNH.shape
     step.cache_blocks = min(step.cache_blocks, len(cache.key))
     if query_TNH.stride(2) != 1 or query_TNH.stride(1) != head_dim:
@@ -123,6 +146,7 @@ def run(
         cache.key.shape[2],
         head_dim,
         window,
+        ahead,
         scale,
         soft_cap,
         native.DTYPES[query_TNH.dtype],
@@ -135,7 +159,6 @@ def run(
 def _check(
     query_TNH: Tensor,
     cache: ops.LayerKV,
-    batch: ops.AttentionBatch,
     step: StepBatch,
     biases: tuple[Tensor | None, Tensor | None],
 ) -> None:
@@ -146,5 +169,5 @@ def _check(
         raise TypeError(f"paged_attention: queries {tuple(query_TNH.shape)}, cache {tuple(cache.key.shape)}")
     if any(x is not None and (x.dtype is not torch.float32 or x.shape != (heads,)) for x in biases):
         raise TypeError(f"paged_attention: slopes or sinks not float32 of {heads} heads")
-    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != batch.block_size:
+    if tokens != step.num_tokens or step.num_blocks > num_blocks or block_size != step.block_size:
         raise ValueError(f"paged_attention: the batch does not fit {tokens} tokens and {num_blocks} blocks")

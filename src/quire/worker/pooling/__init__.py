@@ -1,0 +1,5 @@
+"""From hidden states to vectors and scores."""
+
+from quire.worker.pooling.pooler import Pooler
+
+__all__ = ["Pooler"]
