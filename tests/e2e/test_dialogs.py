@@ -123,6 +123,10 @@ def test_thinking(client, claude):
     assert [block.type for block in message.content] == ["thinking", "text"]
     assert message.content[0].thinking == reasoning.content[0].text
     assert [block.type for block in say(claude, ASK_SUM, thinking={"type": "disabled"}).content] == ["text"]
+    bounded = say(claude, ASK_SUM, thinking={"type": "enabled", "budget_tokens": 4})
+    assert [block.type for block in bounded.content] == ["thinking", "text"]
+    assert 0 < bounded.usage.output_tokens_details.thinking_tokens <= 4
+    assert message.content[0].thinking.startswith(bounded.content[0].thinking)
 
 
 async def told(client: openai.AsyncOpenAI) -> str:

@@ -161,6 +161,77 @@ class ChatBody(HttpBody):
         return [json.dumps(body).encode() for body in (plain, {**full, **_SAMPLING}, stream)]
 
 
+class ResponsesBody(HttpBody):
+    name, path = "responses", "/v1/responses"
+
+    def seeds(self) -> list[bytes]:
+        items = [
+            {"role": "developer", "content": [{"type": "input_text", "text": "short"}]},
+            {"role": "user", "content": "hello"},
+            {
+                "type": "reasoning",
+                "id": "rs_1",
+                "summary": [],
+                "content": [{"type": "reasoning_text", "text": "hm"}],
+            },
+            {
+                "type": "function_call",
+                "call_id": "c",
+                "name": "look",
+                "arguments": "{}",
+                "status": "completed",
+            },
+            {"type": "function_call_output", "call_id": "c", "output": "it rains"},
+        ]
+        full = {
+            "input": items,
+            "instructions": "be brief",
+            "tools": [{"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}],
+            "tool_choice": "none",
+            "text": {"format": {"type": "text"}, "verbosity": "medium"},
+            "reasoning": {"summary": "auto"},
+            "include": ["message.output_text.logprobs"],
+            "top_logprobs": 2,
+            "metadata": {"a": "b"},
+            "max_output_tokens": 3,
+            "truncation": "auto",
+        }
+        return [json.dumps(body).encode() for body in ({"input": "hello", "stream": True}, full)]
+
+
+class MessagesBody(HttpBody):
+    name, path = "messages", "/v1/messages"
+
+    def seeds(self) -> list[bytes]:
+        said = [
+            {"type": "thinking", "thinking": "hm", "signature": "x"},
+            {"type": "text", "text": "I look.", "cache_control": {"type": "ephemeral"}},
+            {"type": "tool_use", "id": "t", "name": "look", "input": {"a": 1}},
+        ]
+        result = {
+            "type": "tool_result",
+            "tool_use_id": "t",
+            "content": [{"type": "text", "text": "no"}],
+            "is_error": True,
+        }
+        full = {
+            "max_tokens": 3,
+            "system": [{"type": "text", "text": "short"}],
+            "messages": [
+                {"role": "user", "content": "hello"},
+                {"role": "assistant", "content": said},
+                {"role": "user", "content": [result, {"type": "text", "text": "go on"}]},
+            ],
+            "tools": [{"name": "look", "description": "d", "input_schema": {"type": "object"}}],
+            "tool_choice": {"type": "none"},
+            "thinking": {"type": "disabled"},
+            "stop_sequences": ["x"],
+            "metadata": {"user_id": "me"},
+        }
+        plain = {"max_tokens": 2, "messages": [{"role": "user", "content": "hello"}], "stream": True}
+        return [json.dumps(body).encode() for body in (plain, full)]
+
+
 class CompletionsBody(HttpBody):
     name, path = "completions", "/v1/completions"
 
@@ -331,7 +402,8 @@ class Frames(Target):
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        *(ChatBody(), CompletionsBody(), TokenizeBody(), ReplyParsers(), Headers()),
+        *(ChatBody(), ResponsesBody(), MessagesBody(), CompletionsBody(), TokenizeBody()),
+        *(ReplyParsers(), Headers()),
         *(ModelConfig(), TokenizerFile(), Templates(), Frames()),
     )
 }

@@ -15,6 +15,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from quire.api.server.disconnect import ClientGone
+from quire.api.server.errors import ErrorBody
 from quire.api.server.fields import FieldTable
 from quire.api.server.service import Service
 
@@ -29,8 +30,9 @@ class Spec:
     """What a route takes and gives. Types are msgspec Structs, or anything msgspec has a schema for.
 
     `fields` is the table that the body is checked against; `inner` holds the types of values that are checked
-    apart, one by one. `event` is the type of each event where a request may ask for a stream. Without `reply`
-    nothing is said of a reply but its media type. `query` holds the parameters after the `?` as JSON Schemas.
+    apart, one by one. `event` is the type of each event where a request may ask for a stream, `error` that of a
+    refusal's body. Without `reply` nothing is said of a reply but its media type. `query` holds the parameters
+    after the `?` as JSON Schemas.
     """
 
     summary: str
@@ -40,6 +42,7 @@ class Spec:
     inner: Mapping[str, Any] | None = None
     reply: Any = None
     event: Any = None
+    error: type = ErrorBody
     media_type: str = "application/json"
     status: int = 200
     query: Mapping[str, dict[str, Any]] | None = None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, nullcontext
 
 from starlette.types import Receive, Scope, Send
 
@@ -49,7 +49,8 @@ async def kept_alive(events: AsyncIterator[bytes], interval_s: float) -> AsyncIt
 class StreamedReply:
     """An ASGI response over ready-made event bytes. Hanging up closes the generator, which aborts the work.
 
-    `spell_error` makes an event of an error, `ending` comes after everything else.
+    `spell_error` makes an event of an error, `ending` comes after everything else. `is_work` is false where the
+    stream only tells of work that is counted already.
     """
 
     def __init__(
@@ -59,14 +60,16 @@ class StreamedReply:
         *,
         spell_error: Callable[[Exception], bytes] = lambda error: event(error_body(error)),
         ending: bytes = DONE,
+        is_work: bool = True,
     ) -> None:
         self._service = service
         self._events = events
         self._spell_error = spell_error
         self._ending = ending
+        self._is_work = is_work
 
     async def __call__(self, _scope: Scope, receive: Receive, send: Send) -> None:
-        with self._service.under_way():
+        with self._service.under_way() if self._is_work else nullcontext():
             try:
                 await unless_disconnected(receive, self._write(send))
             except ClientGone:

@@ -106,6 +106,17 @@ class MessageDelta(StreamEvent, tag="message_delta"):
 class MessageStop(StreamEvent, tag="message_stop"): ...
 
 
+AnyEvent: TypeAlias = (
+    MessageStart
+    | Ping
+    | ContentBlockStart
+    | ContentBlockDelta
+    | ContentBlockStop
+    | MessageDelta
+    | MessageStop
+)
+
+
 class TokenCount(msgspec.Struct):
     input_tokens: int
 

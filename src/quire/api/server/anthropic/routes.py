@@ -9,39 +9,40 @@ from quire.api.server.anthropic.protocol import (
     COUNT_FIELDS,
     MESSAGES_FIELDS,
     CountTokensRequest,
+    Message,
     MessagesRequest,
+    Tool,
 )
-from quire.api.server.anthropic.reply_types import MessageReply, TokenCount
-from quire.api.server.routing import Handler, Spec, service_route
+from quire.api.server.anthropic.reply_types import AnyEvent, MessageReply, TokenCount
+from quire.api.server.errors import AnthropicErrorBody
+from quire.api.server.routing import Spec, service_route
 from quire.api.server.service import Service
 
-_ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
-    (
-        "POST",
-        "/v1/messages",
-        create_message,
-        Spec(
-            summary="Answer a conversation, in Anthropic's shapes",
-            tag="Anthropic",
-            request=MessagesRequest,
-            fields=MESSAGES_FIELDS,
-            reply=MessageReply,
-        ),
-    ),
-    (
-        "POST",
-        "/v1/messages/count_tokens",
-        count_message_tokens,
-        Spec(
-            summary="How many tokens a conversation's prompt makes",
-            tag="Anthropic",
-            request=CountTokensRequest,
-            fields=COUNT_FIELDS,
-            reply=TokenCount,
-        ),
-    ),
+_TAG = "Messages"
+_INNER = {"messages": list[Message], "tools": list[Tool]}
+_CREATE = Spec(
+    summary="Answer a conversation of blocks",
+    tag=_TAG,
+    request=MessagesRequest,
+    fields=MESSAGES_FIELDS,
+    inner=_INNER,
+    reply=MessageReply,
+    event=AnyEvent,
+    error=AnthropicErrorBody,
+)
+_COUNT = Spec(
+    summary="Count the tokens of a prompt of blocks",
+    tag=_TAG,
+    request=CountTokensRequest,
+    fields=COUNT_FIELDS,
+    inner=_INNER,
+    reply=TokenCount,
+    error=AnthropicErrorBody,
 )
 
 
 def anthropic_routes(service: Service) -> list[Route]:
-    return [service_route(service, *row) for row in _ROUTES]
+    return [
+        service_route(service, "POST", "/v1/messages", create_message, _CREATE),
+        service_route(service, "POST", "/v1/messages/count_tokens", count_message_tokens, _COUNT),
+    ]

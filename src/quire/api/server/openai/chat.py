@@ -36,7 +36,7 @@ from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
-from quire.base.errors import InvalidValue, Unsupported
+from quire.base.errors import InvalidValue
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.text.session import Session
 
@@ -84,10 +84,6 @@ async def chat_batch(service: Service, request: Request) -> ASGIApp:
             f"messages must hold 1 to {MAX_CONVERSATIONS} conversations, got {len(fields.messages)}",
             field="messages",
         )
-    if fields.prompt_logprobs is not None:
-        raise Unsupported(
-            "prompt_logprobs is not supported: a batch is answered in one list", field="prompt_logprobs"
-        )
     head = reply_head(service, request, fields, prefix="chatcmpl")
     calls = [
         await _prepare(service, session, fields, head, messages, number, path=f"messages[{number}]")
@@ -95,7 +91,8 @@ async def chat_batch(service: Service, request: Request) -> ASGIApp:
     ]
     service.admit([call.engine_request for call in calls])
     with service.under_way():
-        return json_reply(await unless_disconnected(request.receive, _whole(service, session, calls)))
+        reply = await unless_disconnected(request.receive, _whole(service, session, calls))
+        return json_reply(reply, headers=timing_header(reply.metrics))
 
 
 async def _prepare(
@@ -193,7 +190,7 @@ def _sampling(session: Session, fields: ChatFields) -> SamplingParams:
 
 
 async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) -> ChatReply:
-    """All samples of all calls, numbered call by call. Prompts are told of where there is one."""
+    """All samples of all calls, numbered call by call. The prompt is told of where there is one."""
     call, num_samples = calls[0], calls[0].engine_request.sampling.n
     answers = [ChatAnswer(one.lead) for one in calls for _ in range(num_samples)]
     usage = _tally(service, calls)
@@ -215,7 +212,7 @@ async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) 
         system_fingerprint=call.head.fingerprint,
         prompt_logprobs=call.speller.prompt(prompt_logprobs) if prompt_logprobs else UNSET,
         prompt_token_ids=call.engine_request.prompt_token_ids if wants_ids else UNSET,
-        prompt_text=(call.dialogue.prepared.prompt_text or "") if wants_text else UNSET,
+        prompt_text=(call.dialogue.prepared.prompt_text or "") if call.fields.return_prompt_text else UNSET,
         metrics=usage.timings(),
     )
 

@@ -113,15 +113,19 @@ _CHAT_REFUSED: dict[str, Refusal] = {
 CHAT_FIELDS = FieldTable(taken=names_of(ChatRequest), harmless=HARMLESS, refused=_CHAT_REFUSED)
 
 _BATCH = "a batch is answered whole, one answer per conversation"
+_BATCH_REFUSED: dict[str, Refusal] = {
+    **_CHAT_REFUSED,
+    "n": Refusal(_BATCH, unless=(1,)),
+    "stream": Refusal(_BATCH, unless=(False,)),
+    "stream_options": Refusal(_BATCH),
+    "use_beam_search": Refusal(_BATCH, unless=(False,)),
+    "prompt_logprobs": Refusal(_BATCH),
+    "return_prompt_text": Refusal(_BATCH, unless=(False,)),
+}
 CHAT_BATCH_FIELDS = FieldTable(
-    taken=[name for name in names_of(ChatBatchRequest) if name not in ("n", "stream", "stream_options")],
+    taken=[name for name in names_of(ChatBatchRequest) if name not in _BATCH_REFUSED],
     harmless=HARMLESS,
-    refused={
-        **_CHAT_REFUSED,
-        "n": Refusal(_BATCH, unless=(1,)),
-        "stream": Refusal(_BATCH, unless=(False,)),
-        "stream_options": Refusal(_BATCH),
-    },
+    refused=_BATCH_REFUSED,
 )
 
 

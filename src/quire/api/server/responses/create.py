@@ -45,15 +45,15 @@ async def create_response(store: ResponseStore, service: Service, request: Reque
     if fields.background:
         return _in_background(store, service, session, call)
     if fields.stream:
-        return streamed(service, _events(store, service, session, call))
+        return StreamedReply(service, _events(store, service, session, call), ending=b"")
     with service.under_way():
         work = _whole(store, service, session, call)
         return json_reply(await unless_disconnected(request.receive, work))
 
 
-def streamed(service: Service, events: AsyncGenerator[bytes, None]) -> StreamedReply:
-    """A stream that ends with its last event."""
-    return StreamedReply(service, events, ending=b"")
+def followed(service: Service, stored: StoredResponse, starting_after: int) -> StreamedReply:
+    """A stream of what a background response comes to, which goes on when its reader leaves."""
+    return StreamedReply(service, stored.follow(starting_after), ending=b"", is_work=False)
 
 
 async def _prepare(
@@ -141,7 +141,7 @@ def _in_background(store: ResponseStore, service: Service, session: Session, cal
     store.put(stored)
     reply = json_reply(call.response)
     stored.task = asyncio.create_task(_run(store, service, session, call, stored))
-    return streamed(service, stored.follow(-1)) if call.fields.stream else reply
+    return followed(service, stored, -1) if call.fields.stream else reply
 
 
 async def _run(

@@ -124,9 +124,6 @@ class ResponseEvent(StreamEvent, kw_only=True):
 class ResponseCreated(ResponseEvent, tag="response.created"): ...
 
 
-class ResponseQueued(ResponseEvent, tag="response.queued"): ...
-
-
 class ResponseInProgress(ResponseEvent, tag="response.in_progress"): ...
 
 
@@ -197,6 +194,25 @@ class ArgumentsDelta(PlacedEvent, tag="response.function_call_arguments.delta", 
 class ArgumentsDone(PlacedEvent, tag="response.function_call_arguments.done", kw_only=True):
     name: str
     arguments: str
+
+
+AnyEvent: TypeAlias = (
+    ResponseCreated
+    | ResponseInProgress
+    | ResponseCompleted
+    | ResponseIncomplete
+    | ResponseFailed
+    | OutputItemAdded
+    | OutputItemDone
+    | ContentPartAdded
+    | ContentPartDone
+    | TextDelta
+    | TextDone
+    | ReasoningDelta
+    | ReasoningDone
+    | ArgumentsDelta
+    | ArgumentsDone
+)
 
 
 def event_name(event: StreamEvent) -> str:

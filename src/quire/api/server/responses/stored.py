@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.types import ASGIApp
 
 from quire.api.server.replies import json_reply
-from quire.api.server.responses.create import streamed
+from quire.api.server.responses.create import followed
 from quire.api.server.responses.reply_types import DeletedResponse
 from quire.api.server.responses.store import ResponseStore, StoredResponse
 from quire.api.server.service import Service
@@ -34,7 +34,7 @@ async def retrieve_response(store: ResponseStore, service: Service, request: Req
         return json_reply(stored.response)
     if not stored.response.background:
         raise InvalidValue("stream: only background responses can be followed", field="stream")
-    return streamed(service, stored.follow(after))
+    return followed(service, stored, after)
 
 
 async def cancel_response(store: ResponseStore, _service: Service, request: Request) -> ASGIApp:

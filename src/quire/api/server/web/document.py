@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 
 from quire import __version__
-from quire.api.server.errors import ErrorBody
 from quire.api.server.routing import DocumentedRoute, Spec
 
 _REFERENCE = "#/components/schemas/{name}"
@@ -49,7 +48,10 @@ def openapi_document(
         "paths": paths,
         "components": {
             "schemas": schemas.components,
-            "responses": {"Error": _error_response()},
+            "responses": {
+                _error_name(error): _error_response(error, schemas)
+                for error in dict.fromkeys(route.spec.error for route in documented)
+            },
             "securitySchemes": {
                 "key": {
                     "type": "http",
@@ -69,8 +71,8 @@ def _operation(route: DocumentedRoute, method: str, schemas: _Schemas) -> dict[s
         "tags": [spec.tag],
         "responses": {
             str(spec.status): {"description": "The reply", "content": _content(spec, schemas)},
-            "4XX": {"$ref": "#/components/responses/Error"},
-            "5XX": {"$ref": "#/components/responses/Error"},
+            "4XX": {"$ref": f"#/components/responses/{_error_name(spec.error)}"},
+            "5XX": {"$ref": f"#/components/responses/{_error_name(spec.error)}"},
         },
     }
     if spec.reply is not None and spec.tag == "Probes":  # not well is an answer here, no error
@@ -107,10 +109,14 @@ def _content(spec: Spec, schemas: _Schemas) -> dict[str, Any]:
     return content
 
 
-def _error_response() -> dict[str, Any]:
+def _error_name(error: type) -> str:
+    return error.__name__.removesuffix("Body")
+
+
+def _error_response(error: type, schemas: _Schemas) -> dict[str, Any]:
     return {
         "description": "What was wrong, in words and by field. 503 and 429 carry Retry-After.",
-        "content": {"application/json": {"schema": {"$ref": _REFERENCE.format(name="ErrorBody")}}},
+        "content": {"application/json": {"schema": schemas.of(error)}},
     }
 
 
@@ -119,7 +125,7 @@ class _Schemas:
 
     def __init__(self, specs: list[Spec]) -> None:
         self._types: list[Any] = []
-        for type_ in (ErrorBody, *(type_ for spec in specs for type_ in _types_of(spec))):
+        for type_ in (type_ for spec in specs for type_ in _types_of(spec)):
             if type_ not in self._types:
                 self._types.append(type_)
         found, self.components = msgspec.json.schema_components(self._types, ref_template=_REFERENCE)
@@ -160,7 +166,7 @@ class _Schemas:
 
 
 def _types_of(spec: Spec) -> list[Any]:
-    types = [spec.request, spec.reply, spec.event, *(spec.inner or {}).values()]
+    types = [spec.request, spec.reply, spec.event, spec.error, *(spec.inner or {}).values()]
     return [type_ for type_ in types if type_ is not None]
 
 
