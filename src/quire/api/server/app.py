@@ -16,6 +16,7 @@ from quire.api.server import errors
 from quire.api.server.auth import RequireApiKey
 from quire.api.server.development import development_routes
 from quire.api.server.openai import openai_routes
+from quire.api.server.pooling import pooling_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.service import Service
@@ -26,7 +27,12 @@ from quire.base.errors import ConfigError, EngineFault, UserError
 
 def create_app(service: Service) -> Starlette:
     app = Starlette(
-        routes=[*probe_routes(service), *openai_routes(service), *_development(service)],
+        routes=[
+            *probe_routes(service),
+            *openai_routes(service),
+            *pooling_routes(service),
+            *_development(service),
+        ],
         middleware=_middleware(service.config),
         exception_handlers={
             UserError: errors.on_user_error,

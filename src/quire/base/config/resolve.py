@@ -90,8 +90,6 @@ def resolve(
         tokenizer_folder=tokenizer_folder,
         grammar=grammar,
         pooler=pooler,
-        log=_log(asked),
-        log_steps=asked["enable_logging_iteration_details"],
         cpu_ids=cpu_ids,
         read_strategy="eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         weight_cache_folder=f"{_cache_root(asked)}/weights",
@@ -108,6 +106,8 @@ def _process(asked: Asked) -> dict[str, Any]:
     """EngineConfig's fields about the process the engine runs in."""
     return {
         "plugins": asked["plugins"],
+        "log": _log(asked),
+        "log_steps": asked["enable_logging_iteration_details"],
         "process_name": f"{asked['process_name_prefix']}::engine",
         "logs_collections": asked["gc_debug"] is not None,
         "num_logged_types": asked["gc_debug"] or 0,
