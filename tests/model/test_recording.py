@@ -20,6 +20,14 @@ from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
 from quire.model.loading import load_model
 from quire.model.recording import Recording, record
 from tests.model.tiny import SHAPES, Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
+from tests.model.tiny_encoders import SHAPES as ENCODERS
+from tests.model.tiny_encoders import (
+    encoder_checkpoint,
+    load_encoder,
+    random_texts,
+    tiny_encoder,
+    whole_sequences,
+)
 
 CAPACITY = 48
 LENGTHS = (3, 70, 1, 41)
@@ -65,6 +73,19 @@ def test_same_bits_as_the_network(
         driver.free = list(range(128))
         for got, want in zip(driver.run(prompts, chunk), own, strict=True):
             assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("family", ENCODERS)
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_encoders_have_the_same_bits(family: str, dtype: str, tmp_path: Path) -> None:
+    network = load_encoder(encoder_checkpoint(tiny_encoder(family), tmp_path / family), dtype=dtype)
+    recording = record(network, [], CAPACITY)
+    for lengths, is_pair in (((3, 20, 1), False), ((20, 11), True), ((48,), False)):
+        prompts = random_texts(lengths)
+        step = whole_sequences(prompts, [[0, *[1] * (len(row) - 1)] for row in prompts] if is_pair else None)
+        poison(recording)
+        with torch.no_grad():
+            assert torch.equal(recording(step), network(step))
 
 
 def small(tmp_path: Path) -> Driver:

@@ -47,11 +47,20 @@ _OPT = {
     "max_position_embeddings": 512,
     "word_embed_proj_dim": 64,
 }
+_GRANITE = {
+    "embedding_multiplier": 3.0,
+    "attention_multiplier": 0.1,
+    "residual_multiplier": 0.4,
+    "logits_scaling": 2.0,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": _DECODER,
     "mistral": _DECODER | {"sliding_window": 24},
     "qwen2": _DECODER,
     "qwen3": _DECODER | {"head_dim": 32},
+    "cohere": _DECODER | {"pad_token_id": 0},
+    "cohere2": _DECODER | {"pad_token_id": 0, "num_hidden_layers": 4, "sliding_window": 24},
+    "gemma": _DECODER | {"head_dim": 32},
     "gemma2": _GEMMA,
     "gemma3_text": _GEMMA,
     "phi3": _DECODER | {"pad_token_id": 0, "sliding_window": 24},
@@ -64,6 +73,11 @@ SHAPES: dict[str, dict[str, Any]] = {
         "max_position_embeddings": 512,
     },
     "opt": _OPT,
+    "granite": _DECODER | _GRANITE,
+    "olmo2": _DECODER,
+    "olmo3": _DECODER | {"num_hidden_layers": 4, "sliding_window": 24},
+    "smollm3": _DECODER | {"num_hidden_layers": 4, "pad_token_id": 0},
+    "stablelm": _DECODER,
 }
 
 _TEXT = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,12 @@ _ENCODER = {
 }
 SHAPES: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
+    "camembert": _ENCODER | {"max_position_embeddings": 514},
+    "gte": _ENCODER,
+    "modernbert": _ENCODER | {"num_hidden_layers": 4, "local_attention": 42},
+    "nomic_bert": _ENCODER,
+    "roberta": _ENCODER | {"max_position_embeddings": 514},
+    "xlm-roberta": _ENCODER | {"type_vocab_size": 1, "max_position_embeddings": 514},
 }
 HEADS = {
     "": "AutoModel",
@@ -76,6 +83,12 @@ def whole_sequences(prompts: list[list[int]], types: list[list[int]] | None = No
         caches=[],
         token_type_ids_T=None if types is None else torch.tensor([kind for row in types for kind in row]),
     )
+
+
+def random_texts(lengths: tuple[int, ...], *, seed: int = 0) -> list[list[int]]:
+    """Without the special tokens 0 and 1: transformers takes a padding token for the end of a text."""
+    chooser = random.Random(seed)
+    return [[chooser.randrange(2, VOCAB) for _ in range(length)] for length in lengths]
 
 
 def run_encoder(

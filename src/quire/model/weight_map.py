@@ -12,11 +12,20 @@ Parts = dict[str, str | tuple[str, ...]]  # parameter → its tensor, or the ten
 class Source:
     """How one parameter is filled: checkpoint tensors stacked along dimension 0, in this order.
 
-    `transposed` turns each of them first (GPT-2 keeps its projections as (in, out)).
+    `transposed` turns each of them first (GPT-2 keeps its projections as (in, out)). `swapped` puts the second half
+    of its rows before the first. `paired_heads` has a number for each tensor: of its heads, in each of which the even
+    rows go before the odd ones; 0 leaves the tensor as it is.
     """
 
     names: tuple[str, ...]
     transposed: bool = False
+    swapped: bool = False
+    paired_heads: tuple[int, ...] = ()
+
+    @property
+    def is_as_stored(self) -> bool:
+        """One tensor, taken as it is."""
+        return len(self.names) == 1 and not (self.transposed or self.swapped or self.paired_heads)
 
 
 @dataclass(frozen=True)
@@ -48,15 +57,22 @@ def weight_map(
     num_layers: int,
     *,
     transposed: tuple[str, ...] = (),
+    swapped: tuple[str, ...] = (),
+    paired_heads: dict[str, tuple[int, ...]] | None = None,
     ignored: tuple[str, ...] = (),
     renames: tuple[tuple[str, str], ...] = (),
 ) -> WeightMap:
     """Spells out the map. `outside` is parameter → tensor; in `per_layer` both sides hold `{}` for the layer's
-    number and a tuple of tensors is stacked; `transposed` names keys of `per_layer`."""
+    number and a tuple of tensors is stacked; `transposed`, `swapped` and `paired_heads` name keys of `per_layer`."""
     sources = {parameter: Source((name,)) for parameter, name in outside.items()}
     for layer in range(num_layers):
         for parameter, names in per_layer.items():
             parts = (names,) if isinstance(names, str) else names
             spelled = tuple(name.format(layer) for name in parts)
-            sources[parameter.format(layer)] = Source(spelled, parameter in transposed)
+            sources[parameter.format(layer)] = Source(
+                spelled,
+                transposed=parameter in transposed,
+                swapped=parameter in swapped,
+                paired_heads=(paired_heads or {}).get(parameter, ()),
+            )
     return WeightMap(sources, ignored, renames)

@@ -57,6 +57,7 @@ NESTED = {
     "sliding_attention": {"rope_type": "default", "rope_theta": 1e4},
 }
 
+EVERY_OTHER = ["sliding_attention", "full_attention", "sliding_attention", "full_attention"]
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((family, {}) for family in SHAPES),
     ("llama", {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True, "head_dim": 24}),
@@ -73,6 +74,16 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("gpt_neox", {"use_parallel_residual": False, "attention_bias": False, "tie_word_embeddings": True}),
     ("gpt_neox", _rope("default", partial_rotary_factor=0.5)),
     ("opt", {"do_layer_norm_before": False, "word_embed_proj_dim": 32}),
+    ("cohere", {"attention_bias": True, "tie_word_embeddings": False, "logit_scale": 0.5}),
+    ("cohere2", {"layer_types": EVERY_OTHER, "head_dim": 16, "sliding_window": 7}),
+    ("gemma", {"num_key_value_heads": 1, "head_dim": 16}),
+    ("granite", {"tie_word_embeddings": True, "attention_bias": True, "mlp_bias": True}),
+    ("olmo2", {"attention_bias": True, "num_key_value_heads": 4, "tie_word_embeddings": True}),
+    ("olmo3", {"rope_parameters": NESTED, "layer_types": ["full_attention", *["sliding_attention"] * 3]}),
+    ("smollm3", {"no_rope_layers": [1, 0, 0, 1], "attention_bias": True, "tie_word_embeddings": False}),
+    ("smollm3", {"use_sliding_window": True, "sliding_window": 20, "layer_types": EVERY_OTHER}),
+    ("stablelm", {"use_parallel_residual": True, "use_qkv_bias": True, "tie_word_embeddings": True}),
+    ("stablelm", _rope("default", partial_rotary_factor=1.0)),
 ]
 
 
@@ -145,6 +156,11 @@ def test_half_precision_has_the_same_bits_in_every_chunking(family: str, dtype: 
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention = True"),
         ("gpt2", {"scale_attn_weights": False}, "scale_attn_weights is False"),
         ("opt", {"enable_bias": False}, "enable_bias is False"),
+        ("cohere", {"use_qk_norm": True}, "use_qk_norm is True"),
+        ("cohere2", {"use_parallel_block": False}, "use_parallel_block is False"),
+        ("gemma", {"hidden_activation": "relu"}, "hidden_activation is 'relu'"),
+        ("smollm3", {"no_rope_layers": [1, 0]}, "no_rope_layers lists 2 layers of 4"),
+        ("stablelm", {"qk_layernorm": True}, "qk_layernorm is True"),
     ],
 )
 def test_a_key_that_changes_the_maths_is_refused_by_name(

@@ -70,6 +70,18 @@ def test_frequencies_equal_the_oracle(rope: dict[str, Any], served_len: int) -> 
     torch.testing.assert_close(angles.sin[1], (5 * want).sin() * magnitude, rtol=1e-5, atol=1e-6)
 
 
+def test_ntk_keeps_fast_waves_and_stretches_the_slowest_by_the_factor() -> None:
+    plain = Rotary(32, {"rope_theta": 20000.0}, trained_len=8192, served_len=8192).frequencies_R
+    rope = {"type": "ntk", "rope_theta": 20000.0, "factor": 8.0}
+    stretched = Rotary(32, rope, trained_len=8192, served_len=8192).frequencies_R
+    slower = plain / stretched
+    torch.testing.assert_close(slower[-1].item(), 8.0, rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(slower[0].item(), 8.0 ** (2 / 32), rtol=1e-5, atol=0.0)
+    torch.testing.assert_close(
+        slower[1:] / slower[:-1], torch.full((15,), 8.0 ** (2 / 32)), rtol=1e-5, atol=0.0
+    )
+
+
 def test_dynamic_rope_serves_up_to_the_trained_length_only() -> None:
     rope = {"rope_type": "dynamic", "rope_theta": 10000.0, "factor": 2.0}
     plain = Rotary(32, {"rope_theta": 10000.0}, trained_len=512, served_len=512)

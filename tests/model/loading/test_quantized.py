@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels import Prepared
-from quire.model.layers import Embedding, Linear
+from quire.model.layers import Embedding, Encoder, Linear
 from quire.model.loading import load_model
 from tests.model.tiny import Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
+from tests.model.tiny_encoders import encoder_checkpoint, random_texts, run_encoder, tiny_encoder
 
 
 @pytest.mark.parametrize(
@@ -41,6 +42,24 @@ def test_quantized(family: str, scheme: str, allowed: float, tmp_path: Path) -> 
             Driver(network, torch.float32, seed=chunk).run(prompts, chunk), whole, strict=True
         ):
             assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize(("scheme", "allowed"), [("int8", 0.05), ("int4-32", 0.4)])
+@pytest.mark.parametrize("family", ["bert", "modernbert"])
+def test_quantized_encoder(family: str, scheme: str, allowed: float, tmp_path: Path) -> None:
+    oracle = tiny_encoder(family, head="sequence")
+    folder = encoder_checkpoint(oracle, tmp_path / family)
+    network = load_model(msgspec.structs.replace(engine_config(folder), quantization=scheme))
+    assert isinstance(network, Encoder)
+    linears = [layer for layer in network.modules() if isinstance(layer, Linear)]
+    assert all(isinstance(layer.weight, Prepared) and layer.scheme == scheme for layer in linears)
+    texts = random_texts((1, 20, 90))
+    for got, text in zip(run_encoder(network, texts), texts, strict=True):
+        with torch.no_grad():
+            want = oracle.base_model(torch.tensor([text])).last_hidden_state[0]
+            assert network.classify(got[:1]).isfinite().all()
+        assert float((got - want).norm() / want.norm()) < allowed
+        assert torch.equal(run_encoder(network, [text])[0], got)
 
 
 def relative_error(got: Tensor, want: Tensor) -> float:

@@ -147,6 +147,8 @@ def _dtype(config: dict[str, Any], whole: dict[str, Any], path: Path) -> str:
 def _max_model_len(keys: ConfigKeys, family: Family) -> int:
     """Trained length, times the factor of a rope stretch whose files state the length before stretching."""
     length = _first(keys, "max_position_embeddings", "n_positions", "n_ctx")
+    if family.counts_from_padding:
+        return length - keys.whole("pad_token_id") - 1
     rope = keys.rope()
     kind = rope.get("rope_type") or rope.get("type") or "default"
     factor = rope.get("factor")

@@ -126,6 +126,13 @@ class ConfigKeys:
             self._refuse_type(key, value, f"a whole number up to {most}")
         return int(value)
 
+    def divisor(self, key: str, total: int) -> int:
+        """A whole number that divides `total`, such as the heads that share the hidden size."""
+        value = self.whole(key)
+        if value < 1 or total % value:
+            raise CheckpointError(f"{self.source}: {key} is {value}, which does not divide {total} evenly.")
+        return value
+
     def number(self, key: str, default: Any = _REQUIRED) -> float:
         value = self._take(key, default)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -148,6 +155,12 @@ class ConfigKeys:
                 f"it can run {choices}."
             )
         return value
+
+    def wholes(self, key: str, default: Any = _REQUIRED) -> list[int]:
+        value = self._take(key, default)
+        if not isinstance(value, list) or not all(isinstance(item, int) for item in value):
+            self._refuse_type(key, value, "a list of whole numbers")
+        return list(value)
 
     def strings(self, key: str, default: Any = _REQUIRED) -> list[str]:
         value = self._take(key, default)

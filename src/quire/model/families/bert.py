@@ -11,7 +11,16 @@ from quire.base.config import EngineConfig
 from quire.base.errors import CheckpointError
 from quire.model import ops
 from quire.model.checkpoint import ConfigKeys
-from quire.model.layers import Embedding, Encoder, EncoderAttention, Layer, LayerNorm, Linear, StepInput
+from quire.model.layers import (
+    Embedding,
+    Encoder,
+    EncoderAttention,
+    Layer,
+    LayerNorm,
+    Linear,
+    StepInput,
+    TokenTypes,
+)
 from quire.model.weight_map import Parts, WeightMap, weight_map
 
 
@@ -40,11 +49,12 @@ def read(keys: ConfigKeys, layers: int) -> Shape:
     keys.choice("position_embedding_type", ("absolute",), "absolute")
     keys.choice("is_decoder", (False,), False)
     keys.flag("tie_word_embeddings", True)  # of the head for masked words, which is not kept
+    hidden = keys.whole("hidden_size")
     shape = Shape(
-        hidden=keys.whole("hidden_size"),
+        hidden=hidden,
         mlp=keys.whole("intermediate_size"),
         layers=layers,
-        heads=keys.whole("num_attention_heads"),
+        heads=keys.divisor("num_attention_heads", hidden),
         vocab=keys.whole("vocab_size"),
         positions=keys.whole("max_position_embeddings"),
         types=keys.whole("type_vocab_size", 2),
@@ -127,7 +137,7 @@ class Bert(Encoder):
                 f"this model learned."
             )
         self.embedding = Embedding(shape.vocab, shape.hidden)
-        self.types = Embedding(shape.types, shape.hidden)
+        self.types = TokenTypes(shape.types, shape.hidden, config.scheduler.max_num_batched_tokens)
         self.positions = Embedding(shape.positions, shape.hidden)
         self.norm = LayerNorm(shape.hidden, shape.eps)
         self.blocks = nn.ModuleList(BertBlock(shape) for _ in range(shape.layers))
@@ -139,9 +149,7 @@ class Bert(Encoder):
             self.classifier = BertClassifier(shape)
 
     def forward(self, step: StepInput) -> Tensor:
-        types_T = step.token_type_ids_T
-        types_T = torch.zeros_like(step.token_ids_T) if types_T is None else types_T
-        x_TD = ops.add(self.embedding(step.token_ids_T), self.types(types_T))
+        x_TD = ops.add(self.embedding(step.token_ids_T), self.types(step))
         x_TD = self.norm(ops.add(x_TD, self.positions(step.positions_T)))
         for block in self.blocks:
             x_TD = block(x_TD, step)
@@ -171,7 +179,7 @@ class Bert(Encoder):
                 outside[f"classifier.labels.{kind}"] = f"classifier.{kind}"
             if self.shape.classifier == "sequence":
                 outside[f"classifier.dense.{kind}"] = f"pooler.dense.{kind}"
-        for ours, theirs in (("embedding", "word"), ("types", "token_type"), ("positions", "position")):
+        for ours, theirs in (("embedding", "word"), ("types.table", "token_type"), ("positions", "position")):
             outside[f"{ours}.weight"] = f"embeddings.{theirs}_embeddings.weight"
         return weight_map(
             outside,

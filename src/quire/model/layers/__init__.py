@@ -2,7 +2,7 @@
 
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
-from quire.model.layers.encoder import Encoder, EncoderAttention
+from quire.model.layers.encoder import Encoder, EncoderAttention, TokenTypes
 from quire.model.layers.layer import Layer
 from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
 from quire.model.layers.network import Network
@@ -31,5 +31,6 @@ __all__ = [
     "RMSNorm",
     "Rotary",
     "StepInput",
+    "TokenTypes",
     "hold_prepared",
 ]

@@ -1,4 +1,4 @@
-"""What encoder networks have in common with each other and with no decoder: attention both ways, and classifiers."""
+"""What encoder networks have in common and no decoder has: attention both ways, token types, classifiers."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Literal
 
+import torch
 from torch import Tensor
 
 from quire.model import ops
+from quire.model.layers.layer import Layer
+from quire.model.layers.linear import Embedding
 from quire.model.layers.network import Network
 from quire.model.layers.rotary import Angles
 from quire.model.layers.step_input import StepInput
@@ -37,6 +40,25 @@ class EncoderAttention:
             query_TNH, key_TKH, value_TKH, step.attention, scale=self.scale, window=self.window
         )
         return seen_TNH.flatten(1)
+
+
+class TokenTypes(Layer):
+    """What a token's type adds to its embedding: a row of a table (num_types, width). Where there is one type, every
+    token has it, whatever the step says. Steps of up to `longest_step` tokens can be recorded."""
+
+    def __init__(self, num_types: int, width: int, longest_step: int) -> None:
+        super().__init__()
+        self.table = Embedding(num_types, width)
+        self.is_told = num_types > 1
+        self.zeros_T = torch.zeros(longest_step, dtype=torch.int64, device="cpu")
+
+    def forward(self, step: StepInput) -> Tensor:
+        types_T = step.token_type_ids_T
+        if types_T is None or not self.is_told:
+            num_tokens = len(step.token_ids_T)
+            is_short = num_tokens <= len(self.zeros_T)
+            types_T = self.zeros_T[:num_tokens] if is_short else torch.zeros_like(step.token_ids_T)
+        return self.table(types_T)
 
 
 class Encoder(Network):

@@ -29,12 +29,12 @@ def head_norms(query: RMSNorm, key: RMSNorm) -> ops.HeadNorms:
 
 
 class LayerNorm(Layer):
-    """Mean and variance normalisation over the last dimension, with weight and bias."""
+    """Mean and variance normalisation over the last dimension, with weight and, as a rule, bias."""
 
-    def __init__(self, width: int, eps: float) -> None:
+    def __init__(self, width: int, eps: float, *, bias: bool = True) -> None:
         super().__init__()
         self.weight = nn.Parameter(torch.empty(width), requires_grad=False)
-        self.bias = nn.Parameter(torch.empty(width), requires_grad=False)
+        self.bias = nn.Parameter(torch.empty(width), requires_grad=False) if bias else None
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:

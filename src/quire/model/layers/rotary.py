@@ -82,6 +82,13 @@ def _linear(plain: _Plain, rope: dict[str, Any]) -> tuple[Tensor, float]:
     return plain.frequencies / rope["factor"], 1.0
 
 
+def _ntk(plain: _Plain, rope: dict[str, Any]) -> tuple[Tensor, float]:
+    """The fixed form: the base grows by the factor, and all waves by its share of one dimension."""
+    factor = rope["factor"]
+    exponents = torch.arange(0, plain.rotary_dim, 2, dtype=torch.float32, device="cpu") / plain.rotary_dim
+    return 1.0 / (plain.base * factor) ** exponents / factor ** (2 / plain.rotary_dim), 1.0
+
+
 def _dynamic(plain: _Plain, rope: dict[str, Any]) -> tuple[Tensor, float]:
     """Up to the trained length dynamic NTK changes nothing; past it the base follows the sequence's length,
     which would turn keys that are already in the cache."""
@@ -150,6 +157,7 @@ def _longrope(plain: _Plain, rope: dict[str, Any]) -> tuple[Tensor, float]:
 _KINDS = {
     "default": _default,
     "linear": _linear,
+    "ntk": _ntk,
     "dynamic": _dynamic,
     "llama3": _llama3,
     "yarn": _yarn,

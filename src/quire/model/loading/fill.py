@@ -62,15 +62,26 @@ def fill_from_files(
 
 
 def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> Tensor:
-    if len(source.names) == 1 and not source.transposed:
+    if source.is_as_stored:
         return read(source.names[0]).to(dtype)
     parts = [read(name).T if source.transposed else read(name) for name in source.names]
+    if source.swapped:
+        parts = [part.roll(len(part) // 2, 0) for part in parts]
+    if source.paired_heads:
+        parts = [_unpaired(part, heads) for part, heads in zip(parts, source.paired_heads, strict=True)]
     joined = torch.empty(sum(part.shape[0] for part in parts), *parts[0].shape[1:], dtype=dtype)
     start = 0
     for part in parts:
         joined[start : start + part.shape[0]].copy_(part)
         start += part.shape[0]
     return joined
+
+
+def _unpaired(part: Tensor, heads: int) -> Tensor:
+    """Of each head the even rows, then the odd ones; `heads` 0 for a tensor that stays as it is."""
+    if not heads:
+        return part
+    return part.view(heads, -1, 2, *part.shape[1:]).transpose(1, 2).reshape(part.shape)
 
 
 def _check_names(
