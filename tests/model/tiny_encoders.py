@@ -24,6 +24,13 @@ _ENCODER = {
 SHAPES: dict[str, dict[str, Any]] = {
     "bert": _ENCODER,
     "camembert": _ENCODER | {"max_position_embeddings": 514},
+    "distilbert": {
+        "dim": 64,
+        "hidden_dim": 96,
+        "n_layers": 3,
+        "n_heads": 4,
+        "max_position_embeddings": 512,
+    },
     "gte": _ENCODER,
     "modernbert": _ENCODER | {"num_hidden_layers": 4, "local_attention": 42},
     "nomic_bert": _ENCODER,

@@ -35,6 +35,7 @@ ROPES = {
 CASES: list[tuple[str, dict[str, Any]]] = [
     *((family, {}) for family in SHAPES),
     ("bert", {"hidden_act": "gelu_new", "type_vocab_size": 1, "layer_norm_eps": 1e-5}),
+    ("distilbert", {"sinusoidal_pos_embds": True, "activation": "relu"}),
     ("gte", {"type_vocab_size": 0, "hidden_act": "silu", "rope_parameters": ROPES["full_attention"]}),
     ("gte", {"type_vocab_size": 2}),
     ("modernbert", {"attention_bias": True, "mlp_bias": True, "norm_bias": True}),
@@ -159,6 +160,7 @@ def test_half_precision_is_close_and_has_the_same_bits_alone(family: str, dtype:
         ("modernbert", {"classifier_pooling": "max"}, "classifier_pooling is 'max'"),
         ("modernbert", {"layer_types": ["linear_attention"] * 4}, "linear_attention"),
         ("modernbert", {"query_norm": True}, "query_norm = True is not understood"),
+        ("distilbert", {"n_heads": 7}, "n_heads is 7, which does not divide 64 evenly"),
         ("gte", {"position_embedding_type": "absolute"}, "position_embedding_type is 'absolute'"),
         ("gte", {"logn_attention_scale": True}, "logn_attention_scale = True is not understood"),
         ("nomic_bert", {"hidden_act": "gelu"}, "hidden_act is 'gelu'"),

@@ -33,9 +33,9 @@ def read_card(
     config = {**family.defaults, **{key: value for key, value in config.items() if value is not None}}
     keys = ConfigKeys(config, str(path))
     _refuse_quantised(keys)
-    heads = _first(keys, "num_attention_heads", "n_head")
-    hidden = _first(keys, "hidden_size", "n_embd")
-    num_layers = _first(keys, "num_hidden_layers", "n_layer", most=MAX_LAYERS)
+    heads = _first(keys, "num_attention_heads", "n_head", "n_heads")
+    hidden = _first(keys, "hidden_size", "n_embd", "dim")
+    num_layers = _first(keys, "num_hidden_layers", "n_layer", "n_layers", most=MAX_LAYERS)
     generation = read_generation_config(folder)
     return ModelCard(
         folder=str(folder),

@@ -57,6 +57,7 @@ FAMILIES: dict[str, Family] = {
         _roberta("camembert", "Camembert"),
         Family("cohere", ("CohereForCausalLM",), "cohere:Cohere", {"rope_theta": 5e5}),
         Family("cohere2", ("Cohere2ForCausalLM",), "cohere:Cohere", {"sliding_window": 4096}),
+        Family("distilbert", _encoders("DistilBert"), "distilbert:DistilBert", is_encoder=True),
         Family("gemma", ("GemmaForCausalLM",), "gemma:Gemma", {"head_dim": 256}),
         Family("gemma2", ("Gemma2ForCausalLM",), "gemma2:Gemma2", {"head_dim": 256}),
         Family("gemma3", ("Gemma3ForConditionalGeneration",), "gemma3:Gemma3", _GEMMA3),
