@@ -80,7 +80,7 @@ async def test_models_are_listed_and_shown_by_name(http):
     [
         ("GET", "/nowhere", 404, "not_found"),
         ("GET", "/nowhere/", 404, "not_found"),
-        ("POST", "/v1/embeddings", 404, "not_found"),
+        ("POST", "/v1/images/generations", 404, "not_found"),
         ("GET", "/v1/chat/completions", 405, "method_not_allowed"),
         ("DELETE", "/v1/models", 405, "method_not_allowed"),
         ("GET", "/v1/completions/", 404, "not_found"),

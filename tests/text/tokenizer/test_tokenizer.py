@@ -161,3 +161,41 @@ def test_longest_token_bounds_every_token(pairs):
 def test_word_pieces_read_as_words(tmp_path):
     tokenizer = Tokenizer.load(save_folder(word_piece(), tmp_path))
     assert tokenizer.decode(tokenizer.encode("the lazy dog. don't")) == "the lazy dog. don ' t"
+
+
+def pair_tokenizer() -> Tokenizer:
+    """A word-level vocabulary whose pairs stand as [CLS] a [SEP] b [SEP], the second's tokens of type 1."""
+    from tokenizers import Tokenizer as Backend
+    from tokenizers import models, pre_tokenizers, processors
+
+    words = ["[UNK]", "[CLS]", "[SEP]", *"abcdefgh"]
+    backend = Backend(models.WordLevel({word: number for number, word in enumerate(words)}, "[UNK]"))
+    backend.pre_tokenizer = pre_tokenizers.Whitespace()
+    backend.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]",
+        pair="[CLS] $A [SEP] $B:1 [SEP]:1",
+        special_tokens=[("[CLS]", 1), ("[SEP]", 2)],
+    )
+    return Tokenizer(backend, {}, {})
+
+
+def test_text_is_dropped_from_the_right_and_the_tokens_around_it_stay():
+    tokenizer = pair_tokenizer()
+    assert tokenizer.encode("a b c d") == [1, 3, 4, 5, 6, 2]
+    assert tokenizer.encode("a b c d", keep_first_tokens=4) == [1, 3, 4, 2]
+    assert tokenizer.encode("a b c d", keep_last_tokens=4) == [1, 5, 6, 2]
+    assert tokenizer.encode("a b c d", keep_first_tokens=9) == [1, 3, 4, 5, 6, 2]
+    assert tokenizer.encode("a b c d", keep_first_tokens=2, add_special_tokens=False) == [3, 4]
+
+
+def test_a_pair_loses_the_end_of_its_second_text_first():
+    tokenizer = pair_tokenizer()
+    assert tokenizer.encode_pair("a b", "c d e") == ([1, 3, 4, 2, 5, 6, 7, 2], 4)
+    assert tokenizer.encode_pair("a b", "c d e", max_tokens=6) == ([1, 3, 4, 2, 5, 2], 4)
+    assert tokenizer.encode_pair("a b", "c d e", max_tokens=4) == ([1, 3, 2, 2], 3)
+
+
+def test_the_beginning_of_a_text_is_as_much_as_its_first_tokens_cover():
+    tokenizer = pair_tokenizer()
+    assert tokenizer.beginning("a b  c d", 3) == "a b  c"
+    assert tokenizer.beginning("a b", 3) == "a b"

@@ -61,19 +61,25 @@ def curl_line(engine: EngineConfig, server: ServerConfig) -> str:
     words = ["curl"]
     if server.uds:
         words += ["--unix-socket", server.uds]
+    body: dict[str, object] = {"model": server.served_model_names[0]}
+    if engine.pooler is not None:
+        route = {"embed": "/v1/embeddings", "classify": "/classify"}.get(engine.pooler.task, "/pooling")
+        words.append(base_url(server).removesuffix("/v1") + route)
+        return _with_body(words, body | {"input": "A quire is a gathering of pages."}, server)
     chats = engine.has_tokenizer and (
         bool(server.chat_template) or has_chat_template(Path(engine.text_folder))
     )
     words.append(base_url(server) + ("/chat/completions" if chats else "/completions"))
-    words += ["-H", "Content-Type: application/json"]
-    body: dict[str, object] = {"model": server.served_model_names[0]}
     if chats:
         body["messages"] = [{"role": "user", "content": "What is 17 + 25?"}]
     else:
         prompt = "Once upon a time" if engine.has_tokenizer else [1, 2, 3]
         body |= {"prompt": prompt, "max_tokens": 32}
-    words += ["-d", json.dumps(body)]
-    line = shlex.join(words)
+    return _with_body(words, body, server)
+
+
+def _with_body(words: list[str], body: dict[str, object], server: ServerConfig) -> str:
+    line = shlex.join([*words, "-H", "Content-Type: application/json", "-d", json.dumps(body)])
     return line + ' -H "Authorization: Bearer $API_KEY"' if server.api_keys else line
 
 

@@ -30,7 +30,9 @@ class Admission:
         self, engine: EngineConfig, server: ServerConfig, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self._num_seats = engine.scheduler.max_num_seqs
-        self._kv_tokens = engine.cache.num_blocks * engine.cache.block_size
+        held_tokens = engine.cache.num_blocks * engine.cache.block_size
+        # an encoder has no KV cache: as much as its seats take
+        self._kv_tokens = held_tokens or self._num_seats * engine.max_model_len
         self._max_requests = server.max_num_queued_reqs
         self._max_tokens = server.max_num_queued_tokens
         self._status = int(server.overload_status)

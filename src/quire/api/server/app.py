@@ -17,6 +17,7 @@ from quire.api.server.anthropic import anthropic_routes
 from quire.api.server.auth import PUBLIC_PATHS, RequireApiKey
 from quire.api.server.keys import KeyRing
 from quire.api.server.openai import openai_routes
+from quire.api.server.pooling import pooling_routes
 from quire.api.server.probes import probe_routes
 from quire.api.server.request_id import RequestIdHeader
 from quire.api.server.responses import responses_routes
@@ -34,6 +35,7 @@ def create_app(service: Service) -> Starlette:
         *openai_routes(service),
         *responses_routes(service),
         *anthropic_routes(service),
+        *pooling_routes(service),
         *administration_routes(service),
     ]
     app = Starlette(

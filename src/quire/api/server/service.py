@@ -18,13 +18,20 @@ from quire.api.server.metrics import ServerMetrics
 from quire.api.server.stat_loggers import StatLoggers
 from quire.api.tracing import Tracer
 from quire.base.config import EngineConfig, ServerConfig
-from quire.base.errors import EngineAsleep, EngineDead, NotFound, Overloaded
+from quire.base.errors import EngineAsleep, EngineDead, NotFound, Overloaded, Unsupported
 from quire.base.messages import EngineRequest
 from quire.engine.client import ASLEEP, Administrator, EngineState, ProcessClient
+from quire.text.pooling import pooler_of
 from quire.text.session import Session
 
 LOADING_RETRY_S = 2
 DRAINING_RETRY_S = 5
+_ROUTES_OF_TASKS = {
+    "embed": "/v1/embeddings or /pooling",
+    "token_embed": "/pooling",
+    "classify": "/classify or /pooling",
+    "token_classify": "/pooling",
+}
 
 
 class Phase(Enum):
@@ -90,7 +97,20 @@ class Service:
         return self.session
 
     def generating_session(self) -> Session:
-        """The session if a request may start now; raises Unavailable or EngineDead."""
+        """The session if a request may start now; raises Unavailable, EngineDead, Unsupported of a pooled model."""
+        if self.engine_config.pooler is not None:
+            raise Unsupported(
+                "this model is pooled into vectors or scores and generates nothing; use "
+                f"{_ROUTES_OF_TASKS[self.engine_config.pooler.task]}"
+            )
+        return self._ready_session()
+
+    def pooling_session(self) -> Session:
+        """The same, of a model that is pooled; raises Unsupported for one that generates."""
+        pooler_of(self.engine_config)
+        return self._ready_session()
+
+    def _ready_session(self) -> Session:
         phase = self.phase
         if phase is Phase.DEAD:
             raise EngineDead(self.client.failure)

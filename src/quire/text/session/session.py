@@ -256,6 +256,8 @@ class Session:
         cache_salt: str,
     ) -> int | None:
         """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
+        if self.config.pooler is not None:
+            raise Unsupported("this model is pooled into vectors or scores and generates nothing")
         self.limits.verify_names(request_id, priority, cache_salt)
         self.limits.verify_sampling(sampling, self.config)
         check_extra_args(sampling.extra_args, self.extra_arguments)

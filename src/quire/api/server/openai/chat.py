@@ -202,7 +202,6 @@ async def _whole(service: Service, session: Session, calls: Sequence[ChatCall]) 
             for one in news:
                 answers[number * num_samples + one.index].add(one)
     wants_ids = call.fields.return_token_ids and len(calls) == 1
-    wants_text = call.fields.return_prompt_text and len(calls) == 1
     return ChatReply(
         id=call.head.id,
         created=call.head.created,
