@@ -8,6 +8,8 @@
 #   make native                                    compile the CPU kernels again after a change in native/
 #   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
+#   make schemathesis                              requests made of the OpenAPI document against a real server
+#   make clients [ARGS="-k litellm"]               other people's client libraries against a real server, in .venv-clients
 #   make docs                                      write the generated reference pages again
 #
 # PYTHON chooses the interpreter (3.11 or newer), VENV the environment's folder, PIP_FLAGS adds options to pip:
@@ -23,7 +25,7 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench reliability native sanitize fuzz docs clean
+.PHONY: serve test check bench reliability native sanitize fuzz schemathesis clients docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
@@ -39,6 +41,12 @@ sanitize: $(VENV)/.dev
 
 fuzz: $(VENV)/.dev $(NATIVE)
 	RUST_BACKTRACE=0 $(BIN)/python -m tests.fuzz $(ARGS)
+
+schemathesis: $(VENV)/.dev $(NATIVE)
+	$(BIN)/python -m pytest -m slow --timeout 1800 -s tests/e2e/test_schemathesis.py $(ARGS)
+
+clients: $(VENV)-clients/.ready $(NATIVE)
+	$(VENV)-clients/bin/python -m pytest --timeout 600 -m "slow or not slow" -rs tests/clients $(ARGS)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff format --check .
@@ -59,7 +67,7 @@ docs: $(VENV)/.serve
 	$(BIN)/python tools/write_reference.py
 
 clean:
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf $(VENV) $(VENV)-clients .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 
 $(VENV)/.created:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
@@ -82,4 +90,13 @@ $(NATIVE): $(wildcard native/*) | $(VENV)/.serve
 $(VENV)/.dev: requirements/dev.lock requirements/worker.lock $(VENV)/.serve
 	@echo "Installing what tests and checks need (once, takes a minute or two)"
 	@$(PIP) -r requirements/dev.lock
+	@touch $@
+
+# other people's clients bring half of PyPI along, so they live beside our own packages, not among them
+$(VENV)-clients/.ready: requirements/clients.in $(VENV)/.dev
+	@echo "Installing the client libraries (once, takes some minutes)"
+	@$(PYTHON) -m venv $(VENV)-clients
+	@$(VENV)-clients/bin/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) -r requirements/dev.lock
+	@$(VENV)-clients/bin/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS) -r requirements/clients.in
+	@$(VENV)-clients/bin/python -m pip --disable-pip-version-check install -qq --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -83,6 +83,17 @@ def test_a_schema_is_met_whole_and_streamed(client):
     assert "".join(chunk.choices[0].delta.content or "" for chunk in chunks) == whole.message.content
 
 
+def test_who_thinks_unasked_still_answers_in_the_schema(client):
+    """The built-in model wants to end after its thoughts here; the thoughts end instead, and the answer comes."""
+    schema = {"type": "object", "properties": {"number": {"type": "integer"}}, "required": ["number"]}
+    wanted = {"type": "json_schema", "json_schema": {"name": "sum", "schema": schema}}
+    question = [{"role": "user", "content": "What is 41-33?"}]
+    choice = ask(client, messages=question, response_format=wanted, temperature=0, max_tokens=100).choices[0]
+    assert choice.finish_reason == "stop"
+    assert choice.message.reasoning
+    jsonschema.validate(json.loads(choice.message.content), schema)
+
+
 def test_parse_returns_the_model(client):
     class Person(pydantic.BaseModel):
         name: Literal["Mia", "Tom"]

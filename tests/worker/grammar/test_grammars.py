@@ -52,7 +52,7 @@ def test_whatever_is_chosen_the_end_is_valid_json_and_a_rebuilt_place_is_the_sam
         said.append(token_id)
 
 
-def test_reasoning_is_free_and_one_line_end_may_follow_it():
+def test_reasoning_is_free_but_for_the_end_and_one_line_end_may_follow_it():
     think, end_think = (
         VOCABULARY.library.tokenize_str(m, parse_special=True)[0] for m in ("<think>", "</think>")
     )
@@ -64,10 +64,10 @@ def test_reasoning_is_free_and_one_line_end_may_follow_it():
     progress = store().progress(constraint, [])
     assert progress.allows(think) and think in allowed(progress)
     progress.accept(think)
-    assert not progress.constrains_next
+    assert allowed(progress) == [token_id for token_id in range(VOCABULARY.size) if token_id != END]
+    assert progress.allows(5) and not progress.allows(END) and not progress.must_end
     for token_id in (5, 6, end_think):
         progress.accept(token_id)
-    assert progress.constrains_next
     (line_end, *_) = VOCABULARY.line_end_ids
     assert line_end in allowed(progress)
     progress.accept(line_end)

@@ -75,7 +75,7 @@ function inside(path, method, operation) {
     box.append(make("h3", {}, `Reply ${status}`));
     for (const [type, { schema, "x-event": event }] of Object.entries(reply.content)) {
       box.append(make("p", {}, make("code", {}, type)));
-      if (event) box.append(make("p", {}, schema.description.replaceAll("`", "")), ...fields(event));
+      if (event) box.append(make("p", {}, reply.description.replaceAll("`", "")), ...fields(event));
       else if (schema) box.append(...fields(schema));
     }
   }

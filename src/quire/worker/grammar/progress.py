@@ -15,16 +15,13 @@ from quire.worker.grammar.vocabulary import Vocabulary
 
 class _Phase(Enum):
     START = auto()  # the next token decides whether the reply begins with reasoning
-    REASONING = auto()
+    REASONING = auto()  # free, but what would end the reply ends the reasoning: the answer is still to come
     GAP = auto()  # after reasoning: one token of line ends may come before the answer, as models learnt it
     ANSWER = auto()
 
 
 class GrammarProgress:
-    """Grows by `accept`. Rebuilt from the outputs so far, it stands where the one before it stood.
-
-    `mask` is asked for where `constrains_next`.
-    """
+    """Grows by `accept`. Rebuilt from the outputs so far, it stands where the one before it stood."""
 
     def __init__(
         self,
@@ -50,13 +47,24 @@ class GrammarProgress:
             self.accept(token_id)
 
     @property
-    def constrains_next(self) -> bool:
-        return self._phase is not _Phase.REASONING
+    def end_ids(self) -> list[int]:
+        """The tokens that end a reply."""
+        return self._vocabulary.end_ids
+
+    @property
+    def instead_of_end(self) -> int | None:
+        """The token that ends the reasoning now under way, where there is one of its own."""
+        if self._phase is not _Phase.REASONING:
+            return None
+        known = self._vocabulary.special_ids
+        return next((known[end] for end in self._constraint.reasoning_ends if end in known), None)
 
     def mask(self) -> Words:
         """The tokens that may come next, as bits; valid until the next `accept`. Raises EngineFault."""
         if self._failure:
             raise EngineFault(self._failure)
+        if not self._is_filled and self._phase is _Phase.REASONING:
+            self._allow_all_but_ends()
         if not self._is_filled:
             try:
                 self._matcher.fill(self._words)
@@ -72,6 +80,8 @@ class GrammarProgress:
         """Whether `mask` has this token, without making the mask."""
         if self._failure:
             return False
+        if self._phase is _Phase.REASONING:
+            return token_id not in self._vocabulary.end_ids
         if self._is_filled or token_id in self._vocabulary.end_ids:
             return self._is_set(token_id)
         return token_id in self._also_allowed() or self._matcher.allows(token_id)
@@ -79,7 +89,7 @@ class GrammarProgress:
     @property
     def must_end(self) -> bool:
         """Whether nothing but an end may come next."""
-        if not self.constrains_next:
+        if self._phase is _Phase.REASONING:
             return False
         others = self.mask().copy()
         for token_id in self._vocabulary.end_ids:
@@ -113,6 +123,12 @@ class GrammarProgress:
         if self._phase is _Phase.START:
             return self._constraint.reasoning_begin_ids
         return self._vocabulary.line_end_ids if self._phase is _Phase.GAP else ()
+
+    def _allow_all_but_ends(self) -> None:
+        self._words.fill(-1)
+        for token_id in self._vocabulary.end_ids:
+            self._words.view(np.uint32)[token_id >> 5] &= ~np.uint32(1 << (token_id & 31))
+        self._is_filled = True
 
     def _let_end(self) -> None:
         """A library may know one end of a reply; where it allows that, all are."""

@@ -120,14 +120,14 @@ class LogitBias:
 
 
 class GrammarMask:
-    """Only what the grammar allows next keeps its logits."""
+    """Only what the grammar allows next keeps its logits. Who would end while reasoning ends the reasoning."""
 
     def __init__(self, progress: GrammarProgress) -> None:
         self._progress = progress
         self._words: Tensor | None = None  # over the memory that every mask is written to
 
     def is_due(self, output_ids: list[int]) -> bool:
-        return self._progress.constrains_next
+        return True
 
     def allows(self, token_id: int) -> bool:
         return self._progress.allows(token_id)
@@ -136,4 +136,7 @@ class GrammarMask:
         words = self._progress.mask()
         if self._words is None:
             self._words = torch.from_numpy(words)
+        instead = self._progress.instead_of_end
+        if instead is not None:
+            row_V[instead] = torch.maximum(row_V[instead], row_V[self._progress.end_ids].max())
         keep_allowed(row_V, self._words)

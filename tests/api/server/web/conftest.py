@@ -70,7 +70,8 @@ def answering(wide_folder: Path) -> Callable[..., Service]:
 
         def script(request: EngineRequest, _index: int) -> list[int]:
             prompt = tokenizer.decode(request.prompt_token_ids, skip_special_tokens=False)
-            asked = prompt.rsplit("<|im_start|>", 2)[1].split("\n", 1)[1].split("<|im_end|>")[0]
+            turns = prompt.split("<|im_start|>")
+            asked = turns[-2].split("\n", 1)[1].split("<|im_end|>")[0] if len(turns) > 2 else prompt
             return [*tokenizer.encode(REPLIES.get(asked, f"You said {asked}.")), eos_token_id]
 
         engine = ScriptedEngine(script, eos_token_id)

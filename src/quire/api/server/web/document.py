@@ -15,8 +15,8 @@ _REFERENCE = "#/components/schemas/{name}"
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
 _JSON_TYPES: dict[type, str] = {str: "string", dict: "object", bool: "boolean", int: "integer", list: "array"}
 _STREAM = (
-    "Server-sent events when the request says `stream: true`: each `data:` line holds one JSON object as described "
-    "by `x-event`; the last one is `[DONE]`. An error on the way is an event, too."
+    "The reply; server-sent events when the request says `stream: true`: each `data:` line holds one JSON object as "
+    "described by `x-event`; the last one is `[DONE]`. An error on the way is an event, too."
 )
 
 Schema = dict[str, Any]
@@ -70,7 +70,10 @@ def _operation(route: DocumentedRoute, method: str, schemas: _Schemas) -> dict[s
         "summary": spec.summary,
         "tags": [spec.tag],
         "responses": {
-            str(spec.status): {"description": "The reply", "content": _content(spec, schemas)},
+            str(spec.status): {
+                "description": "The reply" if spec.event is None else _STREAM,
+                "content": _content(spec, schemas),
+            },
             "4XX": {"$ref": f"#/components/responses/{_error_name(spec.error)}"},
             "5XX": {"$ref": f"#/components/responses/{_error_name(spec.error)}"},
         },
@@ -102,10 +105,7 @@ def _content(spec: Spec, schemas: _Schemas) -> dict[str, Any]:
     schema: Schema = schemas.of(spec.reply) if spec.reply is not None else {}
     content: dict[str, Any] = {spec.media_type: {"schema": schema} if schema else {}}
     if spec.event is not None:
-        content["text/event-stream"] = {
-            "schema": {"type": "string", "description": _STREAM},
-            "x-event": schemas.of(spec.event),
-        }
+        content["text/event-stream"] = {"x-event": schemas.of(spec.event)}
     return content
 
 
