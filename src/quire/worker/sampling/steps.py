@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from quire.base.errors import InvalidValue
 from quire.base.messages import SequenceStart
 from quire.model.ops import keep_allowed
-from quire.worker.grammar import GrammarProgress
+from quire.worker.grammar import GrammarProgress, Words
 from quire.worker.sampling.penalties import Penalties
 
 
@@ -124,7 +125,6 @@ class GrammarMask:
 
     def __init__(self, progress: GrammarProgress) -> None:
         self._progress = progress
-        self._words: Tensor | None = None  # over the memory that every mask is written to
 
     def is_due(self, output_ids: list[int]) -> bool:
         return self._progress.constrains_next
@@ -132,8 +132,15 @@ class GrammarMask:
     def allows(self, token_id: int) -> bool:
         return self._progress.allows(token_id)
 
+    def mask(self) -> Words:
+        """One bit for each token; valid until the sequence grows."""
+        return self._progress.mask()
+
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
-        words = self._progress.mask()
-        if self._words is None:
-            self._words = torch.from_numpy(words)
-        keep_allowed(row_V, self._words)
+        keep_allowed(row_V[None], torch.from_numpy(self.mask())[None])
+
+
+def apply_masks(rows_rV: Tensor, masks: list[GrammarMask]) -> None:
+    """Apply a mask to each row, all in one call."""
+    words = np.concatenate([one.mask() for one in masks])
+    keep_allowed(rows_rV, torch.from_numpy(words).view(len(masks), -1))

@@ -59,7 +59,9 @@ async def chat_completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
     fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
-    call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="chatcmpl"))
+    call = await prepare_chat(
+        service, session, fields, reply_head(service, request, fields, prefix="chatcmpl")
+    )
     service.admit([call.prepared.request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
@@ -68,7 +70,7 @@ async def chat_completions(service: Service, request: Request) -> ASGIApp:
         return json_reply(reply, headers=timing_header(reply.metrics))
 
 
-async def _prepare(service: Service, session: Session, fields: ChatRequest, head: ReplyHead) -> ChatCall:
+async def prepare_chat(service: Service, session: Session, fields: ChatRequest, head: ReplyHead) -> ChatCall:
     check_streaming(fields)
     names = {"prompt": "messages", "logprobs": "top_logprobs"}
     if fields.max_completion_tokens is not None:

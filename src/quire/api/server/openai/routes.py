@@ -13,7 +13,13 @@ from quire.api.server.disconnect import ClientGone
 from quire.api.server.openai.chat import chat_completions
 from quire.api.server.openai.completions import completions
 from quire.api.server.openai.models import list_models, show_model
-from quire.api.server.openai.tokenize import detokenize, tokenize
+from quire.api.server.openai.scale_out import (
+    generate_tokens,
+    refuse_derender,
+    render_chat,
+    render_completions,
+)
+from quire.api.server.openai.tokenize import detokenize, tokenize, tokenizer_info
 from quire.api.server.service import Service
 
 Handler = Callable[[Service, Request], Awaitable[ASGIApp]]
@@ -25,13 +31,21 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("GET", "/v1/models/{model:path}", show_model),
     ("POST", "/tokenize", tokenize),
     ("POST", "/detokenize", detokenize),
+    ("POST", "/v1/chat/completions/render", render_chat),
+    ("POST", "/v1/completions/render", render_completions),
+    ("POST", "/v1/chat/completions/derender", refuse_derender),
+    ("POST", "/v1/completions/derender", refuse_derender),
+    ("POST", "/inference/v1/generate", generate_tokens),
 )
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; only the access log sees it
 
 
 def openai_routes(service: Service) -> list[Route]:
-    return [Route(path, _endpoint(service, handler), methods=[method]) for method, path, handler in _ROUTES]
+    routes = [*_ROUTES]
+    if service.config.enable_tokenizer_info_endpoint:
+        routes.append(("GET", "/tokenizer_info", tokenizer_info))
+    return [Route(path, _endpoint(service, handler), methods=[method]) for method, path, handler in routes]
 
 
 def _endpoint(service: Service, handler: Handler) -> Callable[[Request], Awaitable[ASGIApp]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from quire.api.server.replies import json_reply
 from quire.api.server.service import Service
 from quire.base.errors import InvalidValue
 from quire.text.session import Session
+from quire.text.tokenizer import read_tokenizer_config
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -93,3 +95,13 @@ async def detokenize(service: Service, request: Request) -> Response:
     fields = await read_request(request, DetokenizeRequest, DETOKENIZE_FIELDS)
     service.served_name(fields.model)
     return json_reply(DetokenizeReply(session.detokenize(fields.tokens)))
+
+
+async def tokenizer_info(service: Service, _request: Request) -> Response:
+    """tokenizer_config.json as the model has it, and the chat template in use."""
+    session = service.text_session()
+    info = read_tokenizer_config(Path(service.engine_config.text_folder))
+    info.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
+    templates = session.template.sources if session.template else {}
+    info["chat_template"] = templates.get("default")
+    return json_reply(info)
