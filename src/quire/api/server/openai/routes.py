@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from quire.api.server.disconnect import ClientGone
 from quire.api.server.openai.chat import chat_completions
 from quire.api.server.openai.completions import completions
+from quire.api.server.openai.generative_scoring import generative_scoring
 from quire.api.server.openai.models import list_models, show_model
 from quire.api.server.openai.scale_out import (
     generate_tokens,
@@ -36,6 +37,7 @@ _ROUTES: tuple[tuple[str, str, Handler], ...] = (
     ("POST", "/v1/chat/completions/derender", refuse_derender),
     ("POST", "/v1/completions/derender", refuse_derender),
     ("POST", "/inference/v1/generate", generate_tokens),
+    ("POST", "/generative_scoring", generative_scoring),
 )
 
 _CLIENT_CLOSED_REQUEST = 499  # nginx's word for it; only the access log sees it
