@@ -204,7 +204,6 @@ EFFECTS = {
         True,
     ),
     "enable-scale-out": (["--enable-scale-out"], "server.enable_scale_out", True),
-    "tokens-only": (["--tokens-only"], "server.tokens_only", True),
     "performance-mode": (
         ["--performance-mode", "throughput"],
         "engine.scheduler.max_num_batched_tokens",

@@ -52,6 +52,21 @@ def test_whatever_is_chosen_the_end_is_valid_json_and_a_rebuilt_place_is_the_sam
         said.append(token_id)
 
 
+@given(st.lists(st.integers(0, 2**20), min_size=1, max_size=60))
+@settings(deadline=None, max_examples=30)
+def test_the_only_token_is_told_exactly_where_there_is_one(choices):
+    grammars, constraint = store(), Constraint(grammar=Grammar("guidance", "json_schema", json.dumps(SCHEMA)))
+    progress = grammars.progress(constraint, [])
+    for choice in choices:
+        told = progress.only_token()  # before the mask is made: greedy sequences have none
+        ids = allowed(progress)
+        assert told == (ids[0] if len(ids) == 1 else None) == progress.only_token()
+        token_id = END if END in ids else ids[choice % len(ids)]
+        progress.accept(token_id)
+        if token_id == END:
+            return
+
+
 def test_reasoning_is_free_but_for_the_end_and_one_line_end_may_follow_it():
     think, end_think = (
         VOCABULARY.library.tokenize_str(m, parse_special=True)[0] for m in ("<think>", "</think>")

@@ -33,6 +33,11 @@ class Matcher(Protocol):
         """Whether this token, which is no end, may come next."""
         ...
 
+    @property
+    def may_force(self) -> bool:
+        """Whether the mask is worth making to see if it has a single token; no is always a safe answer."""
+        ...
+
     def accept(self, token_id: int) -> bool:
         """Go on by one token; False when it was not allowed."""
         ...

@@ -93,6 +93,11 @@ class GuidanceMatcher:
     def allows(self, token_id: int) -> bool:
         return self._library.validate_tokens([token_id]) == 1
 
+    @property
+    def may_force(self) -> bool:
+        # one token alone: the next byte is certain, or the reply is complete
+        return self._library.is_accepting() or bool(self._library.compute_ff_bytes())
+
     def accept(self, token_id: int) -> bool:
         is_taken = self._library.consume_token(token_id)
         if not is_taken:

@@ -96,6 +96,27 @@ class GrammarProgress:
             others.view(np.uint32)[token_id >> 5] &= ~np.uint32(1 << (token_id & 31))
         return not others.any()
 
+    def only_token(self) -> int | None:
+        """The token that must come next, where there is one: whatever the model says, it would be chosen."""
+        if (
+            self._failure
+            or self._phase is _Phase.REASONING
+            or not (self._is_filled or self._matcher.may_force)
+        ):
+            return None
+        try:
+            words = self.mask()
+        except EngineFault:
+            return None  # the row learns of it when it is sampled
+        (places,) = words.nonzero()
+        if places.size != 1:
+            return None
+        word = int(words.view(np.uint32)[places[0]])
+        return None if word & (word - 1) else 32 * int(places[0]) + word.bit_length() - 1
+
+    def is_end(self, token_id: int) -> bool:
+        return token_id in self._vocabulary.end_ids
+
     def accept(self, token_id: int) -> None:
         """The sequence has grown by this token."""
         self._is_filled = False

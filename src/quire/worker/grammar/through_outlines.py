@@ -70,6 +70,10 @@ class OutlinesMatcher:
     def allows(self, token_id: int) -> bool:
         return bool(self._library.accepts_tokens([token_id]))
 
+    @property
+    def may_force(self) -> bool:
+        return False
+
     def accept(self, token_id: int) -> bool:
         if token_id in self._end_ids:
             return True

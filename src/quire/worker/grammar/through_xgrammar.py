@@ -80,5 +80,9 @@ class XGrammarMatcher:
         self._library.rollback(1)
         return True
 
+    @property
+    def may_force(self) -> bool:
+        return False
+
     def accept(self, token_id: int) -> bool:
         return self._library.is_terminated() or bool(self._library.accept_token(token_id))

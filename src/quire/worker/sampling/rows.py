@@ -46,9 +46,10 @@ class Row:
     @property
     def keeps_best(self) -> bool:
         """Whether a greedy row has nothing to heed but a grammar that allows its best token: no mask is needed."""
-        (step,) = self.steps if len(self.steps) == 1 else (None,)
-        is_bare = self.state.is_greedy and self.state.num_logprobs is None
-        return is_bare and isinstance(step, GrammarMask) and step.allows(self.best)
+        if not self.state.is_greedy or self.state.num_logprobs is not None or len(self.steps) != 1:
+            return False
+        step = self.steps[0]
+        return isinstance(step, GrammarMask) and step.allows(self.best)
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -67,15 +68,19 @@ class Row:
         return _sample_indices(self.request, self.state.sample_index)
 
     def close(self) -> list[SampledRow]:
-        """The outcome, one entry per sample. The sequence grows by the first sample's token."""
+        """The outcome, one entry per sample. The sequence grows by the first sample's token.
+
+        Tokens that its grammar forces after that come with it: nothing the model could say would change them.
+        """
         if self.error is not None:
             return failed(self.request, self.error, self.state.sample_index)
         self.state.append(self.tokens[0])
+        forced = self.state.jump() if self.request.num_samples == 1 else []
         return [
             SampledRow(
                 sequence_id=self.request.sequence_id,
                 sample_index=sample_index,
-                token_ids=[self.tokens[place]],
+                token_ids=[self.tokens[place], *forced],
                 logprobs=None if self.logprobs is None else [self.logprobs[place]],
             )
             for place, sample_index in enumerate(self.sample_indices)

@@ -25,6 +25,7 @@ from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
+from quire.worker.sampling.steps import GrammarMask, apply_masks
 
 _CHUNK_VALUES = 2**18  # 1 MiB of float32: a chunk and its temporaries stay in a core's L2 cache
 _CHUNK_VALUES_DEVICE = 2**26  # accelerators want wide launches; bounds temporaries to a few GiB
@@ -230,9 +231,13 @@ def _as_drawn(logits_rV: Tensor, rows: list[Row]) -> Tensor:
 
 def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
     """Apply each row's own steps in place; renews what the rows know of their largest logit."""
-    for row, row_V in zip(rows, changed_rV, strict=True):
-        for step in row.steps:
-            step.apply(row_V, row.state.output_ids)
+    masks = [step for row in rows if isinstance(step := row.steps[-1], GrammarMask)]
+    has_masks = len(masks) == len(rows)  # then those, which come last, are applied in one go
+    for place, row in enumerate(rows):
+        for step in row.steps[:-1] if has_masks else row.steps:
+            step.apply(changed_rV[place], row.state.output_ids)
+    if has_masks:
+        apply_masks(changed_rV, masks)
     maxima_r, best_r = ops.first_largest(changed_rV)
     for row, maximum, best in zip(rows, maxima_r.tolist(), best_r.tolist(), strict=True):
         row.maximum, row.best = maximum, best

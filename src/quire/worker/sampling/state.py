@@ -6,8 +6,10 @@ from quire.base.messages import SequenceStart
 from quire.worker.grammar import GrammarProgress, GrammarStore
 from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.penalties import Penalties
-from quire.worker.sampling.steps import GrammarMask, MinTokens, Step, compile_steps
+from quire.worker.sampling.steps import GrammarMask, LogitBias, MinTokens, Step, compile_steps
 from quire.worker.sampling.thinking import Thinking
+
+MAX_JUMP_TOKENS = 32  # in one step
 
 
 class SequenceState:
@@ -44,6 +46,9 @@ class SequenceState:
         if start.thinking is not None:
             self._thinking = Thinking(start.thinking, self._output_ids)
             self._steps.append(self._thinking)
+        # what bans tokens, or tells of logits, needs the logits of each position
+        others = (step for step in self._steps if not isinstance(step, (GrammarMask, Penalties, LogitBias)))
+        self._may_jump = self._grammar is not None and self.num_logprobs is None and not any(others)
         self._penalties = [step for step in self._steps if isinstance(step, Penalties)]
 
     @property
@@ -56,14 +61,30 @@ class SequenceState:
         if self._thinking is not None and self._thinking.forces_end:
             return [self._thinking]
         due = [step for step in self._steps if step.is_due(self._output_ids)]
-        asks_for_more = self._grammar is not None and any(isinstance(step, MinTokens) for step in due)
-        if asks_for_more and self._grammar is not None and self._grammar.must_end:
+        if self._grammar is None or len(due) < 2:
+            return due
+        if any(isinstance(step, MinTokens) for step in due) and self._grammar.must_end:
             return [step for step in due if not isinstance(step, MinTokens)]  # no reply can be both
         return due
 
     @property
     def output_ids(self) -> list[int]:
         return self._output_ids
+
+    def jump(self) -> list[int]:
+        """Tokens that must come next, one after another; the sequence has grown by them."""
+        forced: list[int] = []
+        if not self._may_jump or self._grammar is None:
+            return forced
+        while len(forced) < MAX_JUMP_TOKENS:
+            token_id = self._grammar.only_token()
+            if token_id is None:
+                break
+            self.append(token_id)
+            forced.append(token_id)
+            if self._grammar.is_end(token_id):
+                break
+        return forced
 
     def append(self, token_id: int) -> None:
         self._output_ids.append(token_id)

@@ -10,13 +10,14 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from quire.base.errors import InvalidValue
 from quire.base.messages import SequenceStart
 from quire.model.ops import keep_allowed
-from quire.worker.grammar import GrammarProgress
+from quire.worker.grammar import GrammarProgress, Words
 from quire.worker.sampling.penalties import Penalties
 
 
@@ -124,7 +125,6 @@ class GrammarMask:
 
     def __init__(self, progress: GrammarProgress) -> None:
         self._progress = progress
-        self._words: Tensor | None = None  # over the memory that every mask is written to
 
     def is_due(self, output_ids: list[int]) -> bool:
         return True
@@ -132,11 +132,23 @@ class GrammarMask:
     def allows(self, token_id: int) -> bool:
         return self._progress.allows(token_id)
 
+    def mask(self) -> Words:
+        """One bit for each token; valid until the sequence grows."""
+        return self._progress.mask()
+
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
-        words = self._progress.mask()
-        if self._words is None:
-            self._words = torch.from_numpy(words)
+        apply_masks(row_V[None], [self])
+
+    def trade_end(self, row_V: Tensor) -> None:
+        """While the model reasons, how much it wants to end counts for the token that ends the reasoning."""
         instead = self._progress.instead_of_end
         if instead is not None:
             row_V[instead] = torch.maximum(row_V[instead], row_V[self._progress.end_ids].max())
-        keep_allowed(row_V, self._words)
+
+
+def apply_masks(rows_rV: Tensor, masks: list[GrammarMask]) -> None:
+    """Apply a mask to each row, all in one call."""
+    for row_V, one in zip(rows_rV, masks, strict=True):
+        one.trade_end(row_V)
+    words = np.concatenate([one.mask() for one in masks])
+    keep_allowed(rows_rV, torch.from_numpy(words).view(len(masks), -1))

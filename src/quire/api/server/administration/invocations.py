@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message
 from quire.api.server.body import check_values, read_body
 from quire.api.server.errors import HttpError
 from quire.api.server.openai import chat_completions, completions
+from quire.api.server.pooling import PAIRS_OF_TEXTS, pooled, rerank, score
 from quire.api.server.service import Service
 
 Handler = Callable[[Service, Request], Awaitable[ASGIApp]]
@@ -29,6 +30,9 @@ class Shape:
 SHAPES: tuple[Shape, ...] = (
     Shape(frozenset({"messages"}), chat_completions),
     Shape(frozenset({"prompt"}), completions),
+    Shape(frozenset({"query", "documents"}), rerank),
+    *(Shape(frozenset(names), score) for names in PAIRS_OF_TEXTS),
+    Shape(frozenset({"input"}), pooled),
 )
 
 

@@ -65,7 +65,7 @@ async def chat_completions(service: Service, request: Request) -> ASGIApp:
     service.admit()  # before the body is read
     fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
     head = reply_head(service, request, fields, prefix="chatcmpl")
-    call = await _prepare(service, session, fields, head, fields.messages)
+    call = await prepare_chat(service, session, fields, head, fields.messages)
     service.admit([call.engine_request])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
@@ -86,7 +86,7 @@ async def chat_batch(service: Service, request: Request) -> ASGIApp:
         )
     head = reply_head(service, request, fields, prefix="chatcmpl")
     calls = [
-        await _prepare(service, session, fields, head, messages, number, path=f"messages[{number}]")
+        await prepare_chat(service, session, fields, head, messages, number, path=f"messages[{number}]")
         for number, messages in enumerate(fields.messages)
     ]
     service.admit([call.engine_request for call in calls])
@@ -95,7 +95,7 @@ async def chat_batch(service: Service, request: Request) -> ASGIApp:
         return json_reply(reply, headers=timing_header(reply.metrics))
 
 
-async def _prepare(
+async def prepare_chat(
     service: Service,
     session: Session,
     fields: ChatFields,

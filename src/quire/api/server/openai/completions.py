@@ -70,7 +70,9 @@ async def completions(service: Service, request: Request) -> ASGIApp:
     session = service.generating_session()
     service.admit()  # before the body is read
     fields = await read_generation(service, request, CompletionRequest, COMPLETION_FIELDS)
-    call = await _prepare(service, session, fields, reply_head(service, request, fields, prefix="cmpl"))
+    call = await prepare_completions(
+        service, session, fields, reply_head(service, request, fields, prefix="cmpl")
+    )
     service.admit([item.request for item in call.prepared])
     if fields.stream:
         return StreamedReply(service, _events(service, session, call))
@@ -79,7 +81,7 @@ async def completions(service: Service, request: Request) -> ASGIApp:
         return json_reply(reply, headers=timing_header(reply.metrics))
 
 
-async def _prepare(
+async def prepare_completions(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
     names = {"extra_args": "vllm_xargs"}

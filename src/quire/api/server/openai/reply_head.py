@@ -27,6 +27,13 @@ class ReplyHead:
 
 def reply_head(service: Service, request: Request, fields: GenerationFields, *, prefix: str) -> ReplyHead:
     """Raises NotFound (model) and InvalidValue (request_id)."""
-    model = service.served_name(fields.model)
-    request_id = choose_request_id(fields.request_id, request)
+    return new_head(service, request, fields.model, fields.request_id, prefix=prefix)
+
+
+def new_head(
+    service: Service, request: Request, asked_model: str | None, asked_id: str | None, *, prefix: str
+) -> ReplyHead:
+    """For what a request says of its model and id. Raises NotFound and InvalidValue."""
+    model = service.served_name(asked_model)
+    request_id = choose_request_id(asked_id, request)
     return ReplyHead(f"{prefix}-{request_id}", int(time.time()), model, service.fingerprint)

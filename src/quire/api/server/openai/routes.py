@@ -6,6 +6,12 @@ from starlette.routing import Route
 
 from quire.api.server.openai.chat import chat_batch, chat_completions
 from quire.api.server.openai.completions import completions
+from quire.api.server.openai.generative_scoring import (
+    SCORING_FIELDS,
+    ScoringReply,
+    ScoringRequest,
+    generative_scoring,
+)
 from quire.api.server.openai.models import ModelEntry, ModelList, list_models, show_model
 from quire.api.server.openai.protocol_chat import (
     CHAT_BATCH_FIELDS,
@@ -22,6 +28,15 @@ from quire.api.server.openai.protocol_completions import (
     CompletionReply,
     CompletionRequest,
 )
+from quire.api.server.openai.scale_out import (
+    GENERATE_FIELDS,
+    GenerateReply,
+    GenerateRequest,
+    generate_tokens,
+    refuse_derender,
+    render_chat,
+    render_completions,
+)
 from quire.api.server.openai.tokenize import (
     DETOKENIZE_FIELDS,
     TOKENIZE_FIELDS,
@@ -31,11 +46,14 @@ from quire.api.server.openai.tokenize import (
     TokenizeRequest,
     detokenize,
     tokenize,
+    tokenizer_info,
 )
 from quire.api.server.routing import Handler, Spec, service_route
 from quire.api.server.service import Service
 
 _GENERATION, _MODELS, _TOKENS = "Generation", "Models", "Tokens"
+_DERENDER = Spec(summary="Refused: /detokenize makes text of tokens", tag="Refused", status=501)
+_INFO = Spec(summary="What the tokenizer is made of", tag=_TOKENS)
 
 _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
     (
@@ -115,8 +133,50 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
             reply=DetokenizeReply,
         ),
     ),
+    (
+        "POST",
+        "/generative_scoring",
+        generative_scoring,
+        Spec(
+            summary="How likely each label is to follow a text",
+            tag=_GENERATION,
+            request=ScoringRequest,
+            fields=SCORING_FIELDS,
+            reply=ScoringReply,
+        ),
+    ),
+    (
+        "POST",
+        "/inference/v1/generate",
+        generate_tokens,
+        Spec(
+            summary="Continue tokens (--enable-scale-out)",
+            tag=_TOKENS,
+            request=GenerateRequest,
+            fields=GENERATE_FIELDS,
+            reply=GenerateReply,
+            event=GenerateReply,
+        ),
+    ),
+    (
+        "POST",
+        "/v1/chat/completions/render",
+        render_chat,
+        Spec(summary="The tokens of a conversation (--enable-scale-out)", tag=_TOKENS, reply=GenerateRequest),
+    ),
+    (
+        "POST",
+        "/v1/completions/render",
+        render_completions,
+        Spec(summary="The tokens of texts (--enable-scale-out)", tag=_TOKENS, reply=list[GenerateRequest]),
+    ),
+    ("POST", "/v1/chat/completions/derender", refuse_derender, _DERENDER),
+    ("POST", "/v1/completions/derender", refuse_derender, _DERENDER),
 )
 
 
 def openai_routes(service: Service) -> list[Route]:
-    return [service_route(service, *row) for row in _ROUTES]
+    routes = [service_route(service, *row) for row in _ROUTES]
+    if service.config.enable_tokenizer_info_endpoint:
+        routes.append(service_route(service, "GET", "/tokenizer_info", tokenizer_info, _INFO))
+    return routes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -17,6 +18,7 @@ from quire.api.server.replies import json_reply
 from quire.api.server.service import Service
 from quire.base.errors import InvalidValue
 from quire.text.session import Session
+from quire.text.tokenizer import read_tokenizer_config
 
 
 class TokenizeRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
@@ -87,3 +89,13 @@ async def detokenize(service: Service, request: Request) -> Response:
     fields = await read_request(request, DetokenizeRequest, DETOKENIZE_FIELDS)
     service.served_name(fields.model)
     return json_reply(DetokenizeReply(session.detokenize(fields.tokens)))
+
+
+async def tokenizer_info(service: Service, _request: Request) -> Response:
+    """tokenizer_config.json as the model has it, and the chat template in use."""
+    session = service.text_session()
+    info = read_tokenizer_config(Path(service.engine_config.text_folder))
+    info.setdefault("tokenizer_class", "PreTrainedTokenizerFast")
+    templates = session.template.sources if session.template else {}
+    info["chat_template"] = templates.get("default")
+    return json_reply(info)

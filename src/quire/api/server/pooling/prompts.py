@@ -11,12 +11,12 @@ from typing import cast
 
 from starlette.requests import Request
 
+from quire.api.server.dialogue import render
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.errors import SequenceFailed, Unavailable
+from quire.api.server.fields import renamed
 from quire.api.server.metrics import PoolingMeter
 from quire.api.server.openai.conversation import read_messages
-from quire.api.server.openai.rendering import render
-from quire.api.server.openai.sampling import renamed
 from quire.api.server.pooling.fields import PoolingFields, PromptFields
 from quire.api.server.request_id import choose_request_id
 from quire.api.server.service import DRAINING_RETRY_S, Service

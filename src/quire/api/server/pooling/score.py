@@ -17,7 +17,7 @@ from quire.api.server.service import Service
 from quire.base.errors import InvalidValue
 
 Texts = str | list[str]
-_NAMES = (("queries", "documents"), ("text_1", "text_2"), ("data_1", "data_2"), ("queries", "items"))
+PAIRS_OF_TEXTS = (("queries", "documents"), ("text_1", "text_2"), ("data_1", "data_2"), ("queries", "items"))
 
 
 class ScoreRequest(PairFields, kw_only=True, forbid_unknown_fields=True):
@@ -71,8 +71,8 @@ async def score(service: Service, request: Request) -> Response:
 
 def _names(fields: ScoreRequest) -> tuple[str, str]:
     """The two fields that were sent."""
-    given = {name for pair in _NAMES for name in pair if getattr(fields, name) is not None}
-    for pair in _NAMES:
+    given = {name for pair in PAIRS_OF_TEXTS for name in pair if getattr(fields, name) is not None}
+    for pair in PAIRS_OF_TEXTS:
         if given == set(pair):
             return pair
     raise InvalidValue(

@@ -44,10 +44,11 @@ SETTINGS = (
     ROWS.option("enable-tokenizer-info-endpoint", kinds.switch(), False, {},
                 "Serve GET /tokenizer_info: the tokenizer's settings and the chat template.", is_for_server=True),
     ROWS.option("enable-scale-out", kinds.switch(), False, {},
-                "Serve the routes that split a request between servers: …/render, …/derender and "
-                "/inference/v1/generate.", is_for_server=True),
-    ROWS.option("tokens-only", kinds.switch(), False, {},
-                "Take and give tokens alone: the routes of --enable-scale-out, and none that generates text.",
-                is_for_server=True),
+                "Serve the routes that split a request between servers: …/render makes tokens of a request, "
+                "/inference/v1/generate takes and gives tokens.", is_for_server=True),
+    ROWS.option("tokens-only", kinds.switch(), False,
+                refused("routes of text cost nothing beside those of tokens; give --enable-scale-out, which serves "
+                        "/inference/v1/generate"),
+                "Take and give tokens alone.", is_for_server=True),
 )
 # fmt: on

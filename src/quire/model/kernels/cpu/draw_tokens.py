@@ -35,7 +35,7 @@ def run(
     if logits_RV.stride(1) != 1:
         logits_RV = logits_RV.contiguous()
     if index_r is not None:
-        index_r = native.check_index(index_r, len(logits_RV))
+        index_r = native.check_index(index_r, logits_RV.shape[0])
     floats = [part.contiguous() for part in (maxima_r, scales_r, asked.floor_r)]
     wholes = [part.contiguous() for part in (asked.top_k_r, asked.top_p_r, draws_rN)]
     _check(logits_RV, index_r, floats, wholes)
@@ -46,12 +46,12 @@ def run(
 
 
 def _check(logits_RV: Tensor, index_r: Tensor | None, floats: list[Tensor], wholes: list[Tensor]) -> None:
-    num_rows = len(logits_RV) if index_r is None else len(index_r)
+    num_rows = (logits_RV if index_r is None else index_r).shape[0]
     if not logits_RV.shape[1]:
         raise TypeError("draw_tokens: there is nothing to draw from in rows of no tokens")
     if any(part.dtype is not torch.float32 for part in (logits_RV, *floats)):
         raise TypeError("draw_tokens: logits, maxima, scales and floors are float32")
     if any(part.dtype is not torch.int64 for part in wholes):
         raise TypeError("draw_tokens: top_k, top_p and draws are int64")
-    if any(len(part) != num_rows for part in (*floats, *wholes)):
+    if any(part.shape[0] != num_rows for part in (*floats, *wholes)):
         raise TypeError(f"draw_tokens: {num_rows} rows are meant, the arguments speak of other numbers")

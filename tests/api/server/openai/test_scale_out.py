@@ -1,0 +1,101 @@
+"""Routes that split a request: what render gives, generate takes; both are off unless they are switched on."""
+
+from __future__ import annotations
+
+import pytest
+import pytest_asyncio
+from tests.api.server.openai.test_chat import HELLO, events_of
+
+CHAT = "/v1/chat/completions"
+ROUTES = [f"{CHAT}/render", "/v1/completions/render", f"{CHAT}/derender", "/v1/completions/derender",
+          "/inference/v1/generate"]  # fmt: skip
+
+
+@pytest_asyncio.fixture
+async def open_http(make_service, connect):
+    service = make_service(enable_scale_out=True)
+    async with connect(service) as client:
+        client.engine = service.client
+        yield client
+
+
+@pytest.mark.parametrize("path", ROUTES)
+async def test_they_are_off_unless_switched_on(http, open_http, path):
+    reply = await http.post(path, json={"messages": HELLO})
+    assert reply.status_code == 403
+    assert "--enable-scale-out" in reply.json()["error"]["message"]
+    if path.endswith("derender"):
+        reply = await open_http.post(path, json={})
+        assert (reply.status_code, reply.json()["error"]["code"]) == (501, "not_implemented")
+
+
+@pytest.mark.parametrize("stream", [False, True])
+async def test_what_is_rendered_is_generated_as_the_request_itself(open_http, stream):
+    fields = {"messages": HELLO, "max_tokens": 4, "seed": 3, "n": 2, "temperature": 0.5, "stream": stream}
+    whole = await open_http.post(CHAT, json={**fields, "stream": False, "return_token_ids": True})
+    own = open_http.engine.requests[-1]
+    rendered = (await open_http.post(f"{CHAT}/render", json=fields)).json()
+    assert rendered["token_ids"] == own.prompt_token_ids
+    reply = await open_http.post("/inference/v1/generate", json=rendered)
+    assert reply.status_code == 200, reply.text
+    there = open_http.engine.requests[-1]
+    assert there.prompt_token_ids == own.prompt_token_ids
+    for name in ("max_tokens", "seed", "n", "temperature"):
+        assert getattr(there.sampling, name) == getattr(own.sampling, name)
+    expected = [choice["token_ids"] for choice in whole.json()["choices"]]
+    parts = events_of(reply.text) if stream else [reply.json()]
+    found = [[], []]
+    for part in parts:
+        for choice in part["choices"]:
+            found[choice["index"]] += choice["token_ids"]
+    assert found == expected
+
+
+async def test_each_prompt_of_a_completion_is_rendered(open_http, tokenizer):
+    body = {"prompt": ["one", "two three"], "max_tokens": 2}
+    rendered = (await open_http.post("/v1/completions/render", json=body)).json()
+    assert [one["token_ids"] for one in rendered] == [tokenizer.encode("one"), tokenizer.encode("two three")]
+    assert not open_http.engine.requests
+
+
+async def test_forced_calls_are_rendered_as_a_grammar(make_service, connect):
+    service = make_service(enable_scale_out=True, tool_call_parser="hermes", enable_auto_tool_choice=True)
+    tools = [{"type": "function", "function": {"name": "look", "parameters": {"type": "object"}}}]
+    body = {"messages": HELLO, "tools": tools, "tool_choice": "required"}
+    async with connect(service) as client:
+        rendered = (await client.post(f"{CHAT}/render", json=body)).json()
+    assert "look" in rendered["sampling_params"]["structured_outputs"]["structural_tag"]
+
+
+@pytest.mark.parametrize(
+    ("fields", "name"),
+    [
+        ({"token_ids": []}, "prompt"),
+        ({"token_ids": [10**7]}, "prompt"),
+        ({"sampling_params": {"stop": "x"}}, "sampling_params.stop"),
+        ({"sampling_params": {"temprature": 1}}, "sampling_params.temprature"),
+        ({"sampling_params": {"thinking_token_budget": 1}}, "thinking_token_budget"),
+        ({"features": {}}, "features"),
+        ({"stream_options": {}}, "stream_options"),
+    ],
+)
+async def test_what_is_wrong_is_named(open_http, fields, name):
+    reply = await open_http.post("/inference/v1/generate", json={"token_ids": [1], **fields})
+    assert (reply.status_code, reply.json()["error"]["param"]) == (400, name)
+
+
+async def test_log_probabilities_and_usage_come_with_the_tokens(open_http):
+    sampling = {"max_tokens": 3, "logprobs": 1, "prompt_logprobs": 0}
+    body = {"token_ids": [5, 6], "sampling_params": sampling}
+    reply = (await open_http.post("/inference/v1/generate", json=body)).json()
+    assert len(reply["choices"][0]["logprobs"]["content"]) == 3
+    assert [entry is None for entry in reply["prompt_logprobs"]] == [True, False]
+    assert reply["usage"] == {"prompt_tokens": 2, "completion_tokens": 3, "total_tokens": 5}
+
+
+async def test_the_tokenizer_is_told_of_where_it_may_be(http, make_service, connect):
+    assert (await http.get("/tokenizer_info")).status_code == 404
+    async with connect(make_service(enable_tokenizer_info_endpoint=True)) as client:
+        info = (await client.get("/tokenizer_info")).json()
+    assert info["eos_token"] == "<|im_end|>"
+    assert "messages" in info["chat_template"]
