@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
+from collections.abc import Callable
 
 from quire.base.config import EngineConfig
 from quire.base.messages import EngineRequest, EngineStats
-from quire.engine.client import EngineState, EventStream, InProcessClient
+from quire.engine.client import EngineState, EventStream, InProcessClient, Standing
 
 
 class SteppedEngine:
@@ -20,6 +21,8 @@ class SteppedEngine:
         self.load_done_bytes, self.load_total_bytes = 0, 0
         self.num_unheard_tokens = 0
         self.step_sizes: Counter[int] = Counter()
+        self.standing = Standing()
+        self.listeners: list[Callable[[EngineStats], None]] = []
         self.requests: list[EngineRequest] = []
         self._engine = InProcessClient(config, audit_steps=True)
         self._streams: dict[str, EventStream] = {}

@@ -10,7 +10,7 @@ from pathlib import Path
 from quire import __version__
 from quire.base.config import Decision, EngineConfig, Resolution, ServerConfig
 
-_NAME_WIDTH = 26
+_NAME_WIDTH = 25
 
 
 def greeting(model: str) -> str:
@@ -94,4 +94,4 @@ def has_chat_template(folder: Path) -> bool:
 
 
 def _row(name: str, text: str) -> str:
-    return f"  {name:<{_NAME_WIDTH}}{text}"
+    return f"  {name:<{_NAME_WIDTH}} {text}"

@@ -34,7 +34,7 @@ async def test_an_invocation_is_answered_by_the_route_of_its_shape(body, path, h
 @pytest.mark.parametrize(
     ("content", "code"),
     [
-        (b'{"input": "x"}', "invalid_request_error"),
+        (b'{"x": 1}', "invalid_request_error"),
         (b"[1]", "invalid_json"),
         (b"\xff", "invalid_json"),
         (b"", "invalid_json"),
