@@ -164,6 +164,28 @@ def test_an_encoder_classifies_as_transformers_does(tmp_path, family):
         np.testing.assert_allclose(output.outputs.probs, expected, atol=5e-6)
 
 
+def test_a_cross_encoder_tells_the_two_texts_of_a_pair_apart(tmp_path):
+    from tokenizers import processors
+
+    model = tiny_encoder("bert", head="sequence", num_labels=1)
+    encoder_checkpoint(model, tmp_path)
+    tokenizer = tiny_tokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="N $A Y",
+        pair="N $A Y $B:1 Y:1",
+        special_tokens=[(one, tokenizer.token_to_id(one)) for one in "NY"],
+    )
+    tokenizer.save(str(tmp_path / "tokenizer.json"))
+    llm = LLM(str(tmp_path), dtype="float32")
+    documents = ["a page", "the binder sews"]
+    scores = [out.outputs.score for out in llm.score("a quire", documents, use_tqdm=False)]
+    for score, document in zip(scores, documents, strict=True):
+        pair = tokenizer.encode("a quire", document)
+        with torch.no_grad():
+            logit = model(torch.tensor([pair.ids]), token_type_ids=torch.tensor([pair.type_ids])).logits[0, 0]
+        assert score == pytest.approx(float(logit.sigmoid()), abs=2e-6)
+
+
 def test_a_reranker_made_of_two_tokens_compares_their_logits(tmp_path):
     tiny_checkpoint("qwen3", tmp_path)
     model, tokenizer = tiny_model("qwen3"), tiny_tokenizer()

@@ -34,8 +34,8 @@ def test_sentence_transformers_files_decide_and_the_reason_is_told():
     assert resolution.engine.pooler.sequence == "MEAN"
     told = reasons(resolution)
     assert told["runner"] == "pooling: BertModel is an encoder"
-    assert told["pooler-config.pooling_type"] == "MEAN: 1_Pooling/config.json says so"
-    assert told["pooler-config.task"] == "embed: vectors, normalised"
+    assert told["pooling-type"] == "MEAN: 1_Pooling/config.json says so"
+    assert told["pooling-task"] == "embed: vectors, normalised"
     decoder = resolved(architecture="Qwen3ForCausalLM", has_layout=True, pooling_type="LAST")
     assert reasons(decoder)["runner"] == "pooling: the folder has modules.json, sentence-transformers' layout"
     assert not decoder.engine.pooler.normalizes  # the layout has no Normalize

@@ -47,11 +47,11 @@ def choose_pooling(asked: Asked, card: ModelCard) -> tuple[PoolerConfig | None, 
     )
     if given.flag("enable_flash_late_interaction", True) is False:
         reason = "without effect: Quire compares late interaction's vectors in one way"
-        decisions.append(Decision("enable_flash_late_interaction", "false", reason, ""))
+        decisions.append(Decision("late-interaction", "false", reason, ""))
     _check_chunks(pooler)
     done = "normalised" if pooler.normalizes and pooler.uses_activation else "as they are"
     what = f"vectors, {done}" if head == "none" else f"{pooler.num_labels} scores, {pooler.activation}"
-    decisions.append(Decision("pooler-config.task", task, what, f"{FLAG}.task"))
+    decisions.append(Decision("pooling-task", task, what, f"{FLAG}.task"))
     return pooler, decisions
 
 
@@ -163,7 +163,7 @@ def _pooling_types(given: Fields, card: ModelCard) -> tuple[Any, Any, list[Decis
     decisions: list[Decision] = []
     if sequence is None:
         sequence, reason = _usual_type(card)
-        decisions.append(Decision("pooler-config.pooling_type", sequence, reason, f"{FLAG}.pooling_type"))
+        decisions.append(Decision("pooling-type", sequence, reason, f"{FLAG}.pooling_type"))
     return sequence, tokens or "ALL", decisions
 
 
