@@ -1,6 +1,7 @@
 """An engine of fixed speed, to measure what is around it: every step takes QUIRE_PACE_MS and says a known token.
 
-In no release, and without effect unless VLLM_PLUGINS names it. The token is the position modulo 500, plus 300.
+In no release, and without effect unless VLLM_PLUGINS names it. The token is 300 plus the position modulo
+QUIRE_PACE_PERIOD (500).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ class PacedExecutor:
 
     def __init__(self, config: EngineConfig, report: Callable[[int, int], None] | None = None) -> None:
         self._step_s = float(os.environ.get("QUIRE_PACE_MS", "100")) / 1000
+        self._period = int(os.environ.get("QUIRE_PACE_PERIOD", "500"))
         self._due_s = 0.0
         self.split_s: dict[str, float] = {}
         if report is not None:
@@ -29,7 +31,9 @@ class PacedExecutor:
         self._due_s = max(self._due_s + self._step_s, now_s)
         time.sleep(self._due_s - now_s)
         rows = [
-            SampledRow(sequence_id=chunk.sequence_id, sample_index=index, token_ids=[300 + chunk.end % 500])
+            SampledRow(
+                sequence_id=chunk.sequence_id, sample_index=index, token_ids=[300 + chunk.end % self._period]
+            )
             for chunk in plan.chunks
             for index in range(chunk.num_samples)
         ]
