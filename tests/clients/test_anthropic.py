@@ -18,7 +18,7 @@ def client(server):
 
 
 def test_a_message_whole_and_streamed(client):
-    asked = {"model": MODEL, "max_tokens": 64, "messages": SUM, "temperature": 0.0}
+    asked = {"model": MODEL, "max_tokens": 64, "messages": SUM, "extra_body": {"temperature": 0}}
     whole = client.messages.create(**asked)
     assert "8" in whole.content[0].text
     with client.messages.stream(**asked) as stream:
@@ -34,7 +34,7 @@ def test_a_tool_is_called(client):
         "input_schema": function["parameters"],
     }
     reply = client.messages.create(
-        model=MODEL, max_tokens=128, messages=ASK_PHONE, tools=[tool], temperature=0.0
+        model=MODEL, max_tokens=128, messages=ASK_PHONE, tools=[tool], extra_body={"temperature": 0}
     )
     (use,) = [block for block in reply.content if block.type == "tool_use"]
     assert (use.name, use.input, reply.stop_reason) == ("get_phone", {"name": "Mia"}, "tool_use")

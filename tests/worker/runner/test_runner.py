@@ -92,4 +92,4 @@ def test_without_native_kernels_the_reason_is_told(config: EngineConfig) -> None
 def test_eager_runs_as_written(config: EngineConfig) -> None:
     eager = runner_of(msgspec.structs.replace(config, records_forward=False))
     assert eager.forward_explained == "as written, one call per op: --enforce-eager says so"
-    assert eager._forward is eager._model
+    assert eager._forward is eager.model

@@ -33,6 +33,11 @@ def test_every_route_is_described(make_service):
     assert not [route.path for route in routes if not isinstance(route, DocumentedRoute)]
 
 
+def test_routes_that_only_refuse_are_left_out(document):
+    assert "/v1/load_lora_adapter" not in document["paths"]
+    assert "/v1/chat/completions" in document["paths"]
+
+
 def test_descriptions_do_not_repeat_each_other(make_service):
     specs = [route.spec for route in create_app(make_service()).routes if isinstance(route, DocumentedRoute)]
     requests = [spec.request for spec in specs if spec.request is not None]
