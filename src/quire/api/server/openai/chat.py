@@ -32,14 +32,12 @@ from quire.api.server.openai.protocol_chat import (
 )
 from quire.api.server.openai.reply_head import ReplyHead, reply_head
 from quire.api.server.openai.sampling import beam_params, check_streaming, sampling_params
-from quire.api.server.openai.text_chunks import TextChunks
 from quire.api.server.openai.usage import UsageTally, timing_header, usage_tally
 from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
 from quire.base.errors import InvalidValue
 from quire.base.messages import EngineRequest, SamplingParams
-from quire.text.parsers import Content
 from quire.text.session import Session
 
 
@@ -241,14 +239,9 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
     continuous = options is not None and options.continuous_usage_stats
     usage = _tally(service, [call])
     begun: set[int] = set()
-    chunks_of_text = TextChunks(call.head)
-    may_be_plain = not (continuous or call.fields.logprobs or call.fields.return_token_ids)
     async with aclosing(converse(service, session, [call.dialogue])) as stream:
         async for _, output, news in stream:
             usage.count(0, output)
-            if may_be_plain and len(news) == 1 and news[0].index in begun and (text := _plain_text(news[0])):
-                yield chunks_of_text.write(news[0].index, text)
-                continue
             chunks: list[ChatChunk] = []
             for one in news:
                 if one.index not in begun:
@@ -265,14 +258,6 @@ async def _events(service: Service, session: Session, call: ChatCall) -> AsyncGe
         last.usage = usage.as_usage()
         last.metrics = usage.timings()
         yield event(last)
-
-
-def _plain_text(news: News) -> str:
-    """The text of news that are one piece of content and nothing more; empty for any others."""
-    if news.sample.finish_reason is None and len(news.events) == 1:
-        (only,) = news.events
-        return only.text if isinstance(only, Content) else ""
-    return ""
 
 
 def _role_chunk(call: ChatCall, index: int) -> ChatChunk:

@@ -25,7 +25,8 @@ Schema = dict[str, Any]
 def openapi_document(
     routes: Iterable[DocumentedRoute], *, public_paths: Iterable[str], needs_key: bool, server_path: str = ""
 ) -> dict[str, Any]:
-    """Describes `routes`, but those that only ever refuse. `public_paths` need no key even where `needs_key`; `server_path` is a proxy's prefix."""
+    """Describes `routes`, but those that only ever refuse. `public_paths` need no key even where `needs_key`;
+    `server_path` is a proxy's prefix."""
     documented = [route for route in routes if route.spec.status < 400]
     schemas = _Schemas([route.spec for route in documented])
     paths: dict[str, dict[str, Any]] = {}
