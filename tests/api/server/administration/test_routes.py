@@ -10,6 +10,7 @@ import pytest
 from quire.api.server.administration.refusals import REFUSED
 from quire.api.server.administration.server_info import shown_variables
 from quire.base.commands import ProfilerConfig, StartProfile, StopProfile
+from quire.base.observe import KvEventsConfig, WatchConfig
 
 TEXT = {"prompt": "hello", "max_tokens": 4}
 CHAT = {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 4}
@@ -55,6 +56,19 @@ async def test_what_quire_does_not_have_is_refused_by_name(method, path, reason,
 
 async def test_nobody_publishes_kv_events_unless_asked(http):
     assert (await http.get("/kv_event_sources")).json() == {"sources": []}
+
+
+async def test_the_publisher_of_kv_events_is_named(make_service, connect):
+    service = make_service()
+    events = KvEventsConfig(
+        endpoint="tcp://127.0.0.1:5557", replay_endpoint="tcp://127.0.0.1:5558", topic="kv"
+    )
+    service.engine_config = msgspec.structs.replace(
+        service.engine_config, watch=WatchConfig(kv_events=events)
+    )
+    async with connect(service) as http:
+        (source,) = (await http.get("/kv_event_sources")).json()["sources"]
+    assert source == {"endpoint": events.endpoint, "replay_endpoint": events.replay_endpoint, "topic": "kv"}
 
 
 async def test_profiles_are_taken_where_one_is_configured(make_service, connect):

@@ -50,6 +50,20 @@ async def test_embeddings_have_openais_shape(embedder, tiny_folder):
     assert usage["prompt_tokens"] == usage["total_tokens"] > 0 and usage["completion_tokens"] == 0
 
 
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/embeddings", {"input": "a quire"}),
+        ("/v1/score", {"text_1": "a quire", "text_2": ["pages", "a folio"]}),
+        ("/v1/rerank", {"query": "a quire", "documents": ["pages", "a folio"]}),
+    ],
+)
+async def test_an_invocation_goes_where_its_fields_say(path, body, embedder):
+    body = {**body, "request_id": "r"}
+    invoked, direct = await post(embedder, "/invocations", **body), await post(embedder, path, **body)
+    assert invoked | {"created": 0} == direct | {"created": 0}
+
+
 async def test_texts_ids_batches_and_messages_are_the_same_prompt(embedder, pooled_service):
     session = pooled_service(runner="pooling").session
     ids = session.tokenizer.encode("a quire")

@@ -15,9 +15,13 @@ from quire.api.server.routing import Handler, Spec, service_route
 from quire.api.server.service import Service
 
 
-async def kv_event_sources(_service: Service, _request: Request) -> Response:
-    """Who publishes events of KV blocks: nobody, unless one is configured."""
-    return json_reply({"sources": []})
+async def kv_event_sources(service: Service, _request: Request) -> Response:
+    """Who publishes events of KV blocks: the engine, where `--kv-events-config` says so."""
+    config = service.engine_config.watch.kv_events
+    if config is None:
+        return json_reply({"sources": []})
+    source = {"endpoint": config.endpoint, "replay_endpoint": config.replay_endpoint, "topic": config.topic}
+    return json_reply({"sources": [source]})
 
 
 _ALWAYS: tuple[tuple[str, str, Handler], ...] = (
