@@ -20,6 +20,7 @@ from quire.engine.client.threads import with_sleeping_threads
 
 STOP_GRACE_S = 5.0  # how long a told engine process may take to end before it is killed
 LAST_WORDS_S = 0.05  # what an ended process has sent may still be in the socket
+LAST_WORDS_TURNS = 100  # of the event loop, besides: on a busy machine that time may pass within one
 
 
 class EngineLink:
@@ -111,7 +112,11 @@ class EngineLink:
 
         loop.add_reader(descriptor, on_exit)
 
-    def _on_exit(self) -> None:
+    def _on_exit(self, num_turns: int = 0) -> None:
+        """The reader gets its turns first, however late this process is: the last words say what the engine did."""
+        if num_turns < LAST_WORDS_TURNS:
+            asyncio.get_running_loop().call_soon(self._on_exit, num_turns + 1)
+            return
         assert self._process is not None
         code = self._process.poll()
         self._end(
