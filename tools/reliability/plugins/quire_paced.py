@@ -22,6 +22,7 @@ class PacedExecutor:
         self._period = int(os.environ.get("QUIRE_PACE_PERIOD", "500"))
         self._due_s = 0.0
         self.split_s: dict[str, float] = {}
+        self.extra_arguments: list[str] = []
         if report is not None:
             report(config.card.weight_bytes, config.card.weight_bytes)
 
