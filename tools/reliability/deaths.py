@@ -77,8 +77,9 @@ def engine_deaths(n: int, chooser: random.Random, number: int) -> Figure:
                 for reply, want in zip(replies, expected, strict=True):
                     num_different += not reply.is_whole or reply.choices != want
                     gaps_s.append(max(reply.gaps_s, default=0.0))
-                found_s.append(disturbed.found_s - disturbed.struck_s)
-                outages_s.append(disturbed.first_news_s - disturbed.struck_s)
+                if disturbed.found_s and disturbed.first_news_s:  # else all streams had ended when it struck
+                    found_s.append(disturbed.found_s - disturbed.struck_s)
+                    outages_s.append(disturbed.first_news_s - disturbed.struck_s)
                 num_done += 1
     text = (
         f"{num_different} of {n * NUM_STREAMS} streams differ; outage {spread(outages_s)}; "
