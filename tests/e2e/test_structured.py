@@ -204,3 +204,16 @@ def test_a_checker_that_is_gone_is_started_again(server, client):
     os.kill(checker, signal.SIGKILL)
     time.sleep(0.1)
     assert structured(client, {"choice": ["three"]}) == "three"
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"allowed_token_ids": [3], "stop_token_ids": [3], "min_tokens": 1},
+        {"allowed_token_ids": [5], "structured_outputs": {"choice": ["red", "blue"]}},
+    ],
+    ids=["may not stop with its only token", "a grammar without the only token"],
+)
+def test_fields_that_leave_nothing_to_choose_are_the_callers_error(client, fields):
+    with pytest.raises(openai.BadRequestError, match="leave no token to choose"):
+        client.completions.create(model="quire-folio", prompt="hello", max_tokens=3, extra_body=fields)

@@ -69,6 +69,8 @@ def fuzz(n: int, chooser: random.Random) -> Figure:
                 continue
             took_s = time.monotonic() - sent_s
             statuses[status] = statuses.get(status, 0) + 1
+            if status >= 500:
+                sys.stderr.write(f"{status} from {path}: {data[:2000]!r}\n")
             if took_s > SLOW_S:
                 num_slow += 1
             slowest = max(slowest, (took_s, data))

@@ -16,7 +16,7 @@ from quire.api.tracing import RequestTrace
 from quire.base.config import ServerConfig
 from quire.base.constraints import CANNOT_FOLLOW
 from quire.base.errors import EngineDead, InvalidValue
-from quire.base.messages import REFUSED_ARGUMENTS, EngineRequest
+from quire.base.messages import NOTHING_TO_CHOOSE, REFUSED_ARGUMENTS, EngineRequest
 from quire.text.session import BeamSearchParams, RequestOutput, Session
 
 logger = logging.getLogger("quire.server")
@@ -115,9 +115,12 @@ class AnswerLog:
 
 
 def _failure(item: Prepared, error: str) -> Exception:
-    """Ours, unless the caller's grammar became more than can be followed, or a logits processor refused its part."""
+    """Ours, unless the caller's fields leave no token to choose, the grammar became more than can be followed, or a
+    logits processor refused its part."""
     if error.startswith(REFUSED_ARGUMENTS):
         return InvalidValue(f"vllm_xargs: {error.removeprefix(REFUSED_ARGUMENTS)}", field="vllm_xargs")
+    if error.startswith(NOTHING_TO_CHOOSE):
+        return InvalidValue(f"The request's fields leave no token to choose: {error}")
     if error.startswith(CANNOT_FOLLOW):
         return InvalidValue(f"structured_outputs: {error}", field="structured_outputs")
     return SequenceFailed(item.request.request_id)

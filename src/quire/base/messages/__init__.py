@@ -13,6 +13,7 @@ from quire.base.messages.pooling import PooledRows, PoolingParams
 from quire.base.messages.request import EngineRequest, ThinkingBudget
 from quire.base.messages.sampling import (
     GENERATION_CONFIG_FIELDS,
+    NOTHING_TO_CHOOSE,
     REFUSED_ARGUMENTS,
     OutputKind,
     RepetitionDetection,
@@ -23,6 +24,7 @@ from quire.base.messages.step import Chunk, SampledRow, SequenceStart, StepPlan,
 __all__ = [
     "GENERATION_CONFIG_FIELDS",
     "NAN_IN_LOGITS",
+    "NOTHING_TO_CHOOSE",
     "REFUSED_ARGUMENTS",
     "BlockStay",
     "Chunk",

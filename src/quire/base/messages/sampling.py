@@ -20,6 +20,9 @@ MAX_LOGIT_BIAS = 100  # OpenAI's bound; far larger ones would overflow the logit
 MAX_PATTERN_TOKENS = 1024  # of repetition_detection: each token is compared with as many earlier ones
 GREEDY_TEMPERATURE = 1e-5  # at or below this, sampling is arg max; dividing by less overflows float32
 
+NOTHING_TO_CHOOSE = (
+    "after the request's own sampling parameters the logits"  # so begins the error of such a sequence
+)
 REFUSED_ARGUMENTS = "extra_args is refused: "  # how the error of a sequence begins whose processors refuse it
 
 # what generation_config.json may set: its names → SamplingParams' fields

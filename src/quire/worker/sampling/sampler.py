@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from quire.base.errors import EngineFault, InvalidValue, QuireError
-from quire.base.messages import PositionLogprobs, SampledRow, SequenceStart
+from quire.base.messages import NOTHING_TO_CHOOSE, PositionLogprobs, SampledRow, SequenceStart
 from quire.model import ops
 from quire.model.ops import Truncation, kept_weights, logit_scales
 from quire.worker.grammar import GrammarStore
@@ -243,7 +243,7 @@ def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
         row.maximum, row.best = maximum, best
         if not math.isfinite(maximum):
             raise InvalidValue(
-                f"after the request's own sampling parameters the logits {_describe_maximum(maximum)}: "
+                f"{NOTHING_TO_CHOOSE} {_describe_maximum(maximum)}: "
                 "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty "
                 "and the server's logits processors"
             )
