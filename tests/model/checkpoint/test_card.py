@@ -135,3 +135,11 @@ def test_the_door_opens_without_torch_or_the_hub() -> None:
         "sys.exit(any(name in sys.modules for name in ('torch', 'huggingface_hub', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("key", ["hidden_size", "num_hidden_layers", "num_attention_heads", "vocab_size"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_dimension_below_one_is_refused_by_name(tmp_path: Path, key: str, value: int) -> None:
+    folder = write_model(tmp_path / "model", **{key: value})
+    with pytest.raises(CheckpointError, match=rf"{key} .*whole number from 1 "):
+        read_card(folder, name="m")

@@ -39,9 +39,9 @@ def read_card(
     config = {**family.defaults, **{key: value for key, value in config.items() if value is not None}}
     keys = ConfigKeys(config, str(path))
     _refuse_quantised(keys)
-    heads = _first(keys, "num_attention_heads", "n_head", "n_heads")
-    hidden = _first(keys, "hidden_size", "n_embd", "dim")
-    num_layers = _first(keys, "num_hidden_layers", "n_layer", "n_layers", most=MAX_LAYERS)
+    heads = _first(keys, "num_attention_heads", "n_head", "n_heads", least=1)
+    hidden = _first(keys, "hidden_size", "n_embd", "dim", least=1)
+    num_layers = _first(keys, "num_hidden_layers", "n_layer", "n_layers", least=1, most=MAX_LAYERS)
     generation = read_generation_config(folder)
     return ModelCard(
         folder=str(folder),
@@ -49,7 +49,7 @@ def read_card(
         model_type=family.model_type,
         architecture=family.architectures[0],
         dtype=_dtype(config, whole, path),
-        vocab_size=keys.whole("vocab_size"),
+        vocab_size=keys.whole("vocab_size", least=1),
         hidden_size=hidden,
         max_model_len=_max_model_len(keys, family),
         num_layers=num_layers,
@@ -143,7 +143,7 @@ def _first(keys: ConfigKeys, *names: str, **bounds: int) -> int:
     for name in names:
         if keys.values.get(name) is not None:
             return keys.whole(name, **bounds)
-    return keys.whole(names[0])
+    return keys.whole(names[0], **bounds)
 
 
 def _dtype(config: dict[str, Any], whole: dict[str, Any], path: Path) -> str:

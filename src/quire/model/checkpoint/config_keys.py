@@ -119,11 +119,14 @@ class ConfigKeys:
         self.source = source
         self._read: set[str] = set()
 
-    def whole(self, key: str, default: Any = _REQUIRED, *, most: int = 2**31 - 1) -> int:
-        """An integer, `most` at most; required when no default is given."""
+    def whole(
+        self, key: str, default: Any = _REQUIRED, *, least: int = -(2**31), most: int = 2**31 - 1
+    ) -> int:
+        """An integer from `least` to `most`; required when no default is given."""
         value = self._take(key, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value > most:
-            self._refuse_type(key, value, f"a whole number up to {most}")
+        if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+            start = f"from {least} " if least > 0 else "up "
+            self._refuse_type(key, value, f"a whole number {start}to {most}")
         return int(value)
 
     def divisor(self, key: str, total: int) -> int:
