@@ -158,6 +158,7 @@ EFFECTS = {
         "engine.profiler.max_iterations",
         3,
     ),
+    "rpc-timeout": ([{"VLLM_RPC_TIMEOUT": "1500"}], "server.answer_timeout_s", 1.5),
     "shutdown-timeout": (["--shutdown-timeout", "5"], "server.shutdown_timeout_s", 5),
     "trust-request-chat-template": (
         ["--trust-request-chat-template"],

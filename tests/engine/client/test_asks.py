@@ -72,6 +72,20 @@ async def test_an_engine_that_hangs_over_a_command_is_replaced(client):
     assert client.num_restarts == 1
 
 
+async def test_an_answer_is_waited_for_as_long_as_asked(folder):
+    client = ProcessClient(engine_config(folder), answer_timeout_s=0.2)
+    await client.connect()
+    try:
+        assert await client.ask(ResetPrefixes()) is True
+        os.kill(client.pid, signal.SIGSTOP)
+        with pytest.raises(CommandFailed, match=r"not answered ResetPrefixes within 0\.2 s"):
+            await client.ask(ResetPrefixes())
+        os.kill(client.pid, signal.SIGCONT)
+        assert client.num_restarts == 0
+    finally:
+        await client.shutdown()
+
+
 async def test_nobody_waits_for_a_client_that_is_shut_down(folder):
     client = ProcessClient(engine_config(folder))
     await client.connect()

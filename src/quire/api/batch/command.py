@@ -127,7 +127,10 @@ def _run(options: BatchOptions, asked: Asked, output: BatchOutput) -> int:
     resolution = prepare_startup(asked).resolution
     server = for_batch(resolution.server)
     client = ProcessClient(
-        resolution.engine, socket_folder=server.socket_folder, step_timeout_s=server.step_timeout_s
+        resolution.engine,
+        socket_folder=server.socket_folder,
+        step_timeout_s=server.step_timeout_s,
+        answer_timeout_s=server.answer_timeout_s,
     )
     try:
         client.spawn()

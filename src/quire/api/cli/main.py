@@ -18,6 +18,7 @@ usage: quire COMMAND [options]
   quire chat                talk to a running server
   quire complete            let a running server continue a text
   quire doctor              what Quire finds on this machine, and whether a model answers
+  quire completion SHELL    what completes this command line in bash, zsh or fish
   quire bench COMMAND       measure servers, the engine, its kernels and its peers
   quire config show         what the settings come to on this machine, and why
   quire config explain X    one setting: its value, where it came from, what overrides it
@@ -77,6 +78,7 @@ def _commands() -> dict[str, Callable[[list[str]], int]]:
         "config": _config,
         "doctor": _doctor,
         "bench": _bench,
+        "completion": _completion,
     }
 
 
@@ -126,6 +128,12 @@ def _doctor(words: list[str]) -> int:
     from quire.api.cli.doctor import doctor
 
     return doctor(words)
+
+
+def _completion(words: list[str]) -> int:
+    from quire.api.cli.completion import completion
+
+    return completion(words, _commands())
 
 
 def _wants_stack(words: list[str]) -> bool:

@@ -45,7 +45,10 @@ def _run(resolution: Resolution, clock: StartClock) -> int:
     signal.signal(signal.SIGTERM, _terminate)  # the server puts its own handler in place
     server = resolution.server
     client = ProcessClient(
-        resolution.engine, socket_folder=server.socket_folder, step_timeout_s=server.step_timeout_s
+        resolution.engine,
+        socket_folder=server.socket_folder,
+        step_timeout_s=server.step_timeout_s,
+        answer_timeout_s=server.answer_timeout_s,
     )
     try:
         client.spawn()

@@ -283,6 +283,7 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         outlives_engine=asked["keep_alive_on_engine_death"],
         socket_folder=asked["rpc_base_path"] or "",
         step_timeout_s=asked["execute_model_timeout_seconds"],
+        answer_timeout_s=asked["rpc_timeout"] / 1000 if asked["rpc_timeout"] else None,
         sse_keep_alive_s=asked["sse_keep_alive_interval"],
         sampling_defaults=sampling_defaults(asked, card),
         traces=choose_traces(asked),

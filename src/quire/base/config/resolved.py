@@ -161,6 +161,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     stores_responses: bool = False  # /v1/responses keeps what it answered, within a bound
     outlives_engine: bool = False  # keep answering after the engine died
     socket_folder: str = ""  # for the socket to the engine; empty: the system's choice
+    answer_timeout_s: float | None = None  # of commands to the engine; None: as long as they take
     step_timeout_s: int | None = None  # None: judged by recent steps; 0: a step may take any time
     trust_request_chat_template: bool = False
     reasoning_effort_map: dict[str, str | dict[str, Any]] = {}

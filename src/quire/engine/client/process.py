@@ -59,7 +59,8 @@ class ProcessClient:
 
     `max_crashes` ends of the engine process within CRASH_WINDOW_S seconds make the client give up, unless one request
     was found to be the cause. A process that makes no progress counts as ended; `step_timeout_s` is Vigil's
-    `step_limit_s`. `socket_folder` is where the private folder of the socket is made, empty for the system's choice.
+    `step_limit_s`, `answer_timeout_s` how long a command may wait for its answer. `socket_folder` is where the
+    private folder of the socket is made, empty for the system's choice.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class ProcessClient:
         *,
         max_crashes: int = MAX_CRASHES,
         step_timeout_s: float | None = None,
+        answer_timeout_s: float | None = None,
         socket_folder: str = "",
     ) -> None:
         self.state = EngineState.LOADING
@@ -84,6 +86,7 @@ class ProcessClient:
         self._max_crashes = max_crashes
         self._crashes_s: list[float] = []
         self._vigil = Vigil(config.scheduler.max_num_batched_tokens, step_timeout_s)
+        self._answer_timeout_s = answer_timeout_s
         self._watchdog: asyncio.Task[None] | None = None
         self._socket_folder = socket_folder
         self._link = EngineLink(socket_folder)
@@ -173,7 +176,13 @@ class ProcessClient:
             raise EngineDead(self.failure)
         message, answered = self._asks.open(command)
         self._link.send(message)
-        value: T = await answered
+        try:
+            value: T = await asyncio.wait_for(answered, self._answer_timeout_s)
+        except TimeoutError:
+            raise CommandFailed(
+                f"the engine has not answered {type(command).__name__} within {self._answer_timeout_s} s "
+                "(VLLM_RPC_TIMEOUT); it may carry it out yet"
+            ) from None
         return value
 
     def _tell(self, command: Command[Any]) -> None:

@@ -62,9 +62,9 @@ SETTINGS = (
     ROWS.variable("VLLM_NO_DEPRECATION_WARNING", kinds.integer_truth(), False,
                   gone_idle("what Quire warns of is always said"),
                   "Silence deprecation warnings."),
-    ROWS.variable("VLLM_RPC_TIMEOUT", kinds.integer(0), 10000,
-                  gone_idle("no call to the engine waits with a time limit"),
-                  "ZMQ client timeout for simple engine calls."),
+    ROWS.variable("VLLM_RPC_TIMEOUT", kinds.integer(0), 0, {},
+                  "Milliseconds in which a command to the engine (sleep, profiles, calls of the worker) is to be "
+                  "answered; 0 for no limit.", is_for_server=True, default_text="no limit"),
     ROWS.variable("VLLM_PLUGINS", kinds.text(), [], {},
                   "Plugins of installed packages, by their names under the entry point groups quire.plugins and "
                   "vllm.general_plugins (run in every process) or quire.stat_loggers. Others do not run.", many=True),
