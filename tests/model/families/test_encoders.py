@@ -151,7 +151,7 @@ def test_half_precision_is_close_and_has_the_same_bits_alone(family: str, dtype:
     [
         ("bert", {"position_embedding_type": "relative_key"}, "position_embedding_type is 'relative_key'"),
         ("bert", {"num_attention_heads": 5}, "num_attention_heads is 5, which does not divide 64 evenly"),
-        ("nomic_bert", {"num_attention_heads": 0}, "num_attention_heads is 0"),
+        ("nomic_bert", {"num_attention_heads": 5}, "num_attention_heads is 5, which does not divide 64"),
         ("bert", {"is_decoder": True}, "is_decoder is True"),
         ("bert", {"add_cross_attention": True}, "add_cross_attention = True"),
         ("bert", {"hidden_act": "mish"}, "hidden_act is 'mish'"),
