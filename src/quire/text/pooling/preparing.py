@@ -17,7 +17,7 @@ import numpy.typing as npt
 from quire.base.config import EngineConfig, PoolerConfig
 from quire.base.errors import EngineFault, InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, PoolingParams, RequestTimes, TokenEvent
-from quire.text.session import EngineClient, Session, check_prompt, context_tokens
+from quire.text.session import EngineClient, Session, check_known_ids, check_prompt, context_tokens
 
 Numbers = npt.NDArray[np.float32]
 Side = Literal["left", "right"]
@@ -77,7 +77,7 @@ def prepare_pooling(
     resolved = resolve_pooling(pooling, config)
     most = _kept_tokens(pooling, config)
     token_ids, segment_start = _tokenized(session, prompt, most, add_special_tokens, truncation_side)
-    _check_ids(token_ids, config)
+    check_known_ids(token_ids, config)
     resolved = msgspec.structs.replace(resolved, segment_start=segment_start)
     parts, normalizes_mean = _parts(token_ids, resolved, pooler, config)
     if len(parts) > 1:  # normalised once, as a whole
@@ -265,16 +265,6 @@ def _checked_text(text: str) -> str:
     except UnicodeError as error:
         raise InvalidValue(f"prompt is not valid Unicode: {error}", field="prompt") from None
     return text
-
-
-def _check_ids(token_ids: list[int], config: EngineConfig) -> None:
-    if not token_ids:
-        raise InvalidValue("prompt must not be empty: its text makes no tokens", field="prompt")
-    if max(token_ids) >= config.card.vocab_size:
-        raise InvalidValue(
-            f"prompt holds token id {max(token_ids)}, but the model knows only {config.card.vocab_size} tokens",
-            field="prompt",
-        )
 
 
 def _parts(

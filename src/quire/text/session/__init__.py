@@ -5,7 +5,7 @@ from quire.text.session.beams import BeamSearch, BeamSearchParams, step_request
 from quire.text.session.flat import FlatLogprobs
 from quire.text.session.limits import RequestLimits
 from quire.text.session.outputs import CompletionOutput, Logprob, PositionList, RequestOutput
-from quire.text.session.prompt import check_prompt, context_tokens
+from quire.text.session.prompt import check_known_ids, check_prompt, context_tokens
 from quire.text.session.session import EngineClient, Session
 from quire.text.session.stream import OutputStream
 
@@ -21,6 +21,7 @@ __all__ = [
     "RequestLimits",
     "RequestOutput",
     "Session",
+    "check_known_ids",
     "check_prompt",
     "context_tokens",
     "finished_output",

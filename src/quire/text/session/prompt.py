@@ -76,9 +76,8 @@ def encode_prompt(
         raise InvalidValue(f"prompt is not valid Unicode: {error}", field="prompt") from None
 
 
-def check_length(token_ids: list[int], sampling: SamplingParams, config: EngineConfig) -> None:
-    """Raise InvalidValue when the ids are empty, foreign to the model, or too many for context and KV pool."""
-    num_tokens, max_model_len = len(token_ids), config.max_model_len
+def check_known_ids(token_ids: list[int], config: EngineConfig) -> None:
+    """Raise InvalidValue when there are no ids, or ones foreign to the model."""
     if not token_ids:
         raise InvalidValue("prompt must not be empty: its text makes no tokens", field="prompt")
     if max(token_ids) >= config.card.vocab_size:
@@ -86,6 +85,12 @@ def check_length(token_ids: list[int], sampling: SamplingParams, config: EngineC
             f"prompt holds token id {max(token_ids)}, but the model knows only {config.card.vocab_size} tokens",
             field="prompt",
         )
+
+
+def check_length(token_ids: list[int], sampling: SamplingParams, config: EngineConfig) -> None:
+    """Raise InvalidValue when the ids are empty, foreign to the model, or too many for context and KV pool."""
+    num_tokens, max_model_len = len(token_ids), config.max_model_len
+    check_known_ids(token_ids, config)
     if num_tokens >= max_model_len:
         raise InvalidValue(
             f"prompt has {num_tokens} tokens, but this model's maximum context length is {max_model_len} tokens, "
