@@ -53,6 +53,9 @@ def _work_rates(card: ModelCard, cache: CacheConfig, memory: MemoryPlan) -> Work
     embedding = card.vocab_size * card.hidden_size
     is_tied = card.hf_config.get("tie_word_embeddings", card.model_type in TIED_FAMILIES)
     trunk = max(0, num_parameters - embedding * (1 if is_tied else 2))
+    if card.experts is not None:  # those that a token does not go through cost it nothing
+        idle = card.experts.count - card.experts.chosen
+        trunk -= card.num_layers * idle * 3 * card.hidden_size * card.experts.width
     heads = card.hf_config.get("num_attention_heads") or card.hf_config.get("n_head")
     num_heads = int(heads or card.hidden_size // card.head_dim)
     return WorkRates(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import Tensor, nn
 
 from quire.model.kernels import Prepared
-from quire.model.layers import Embedding, Linear, hold_prepared
+from quire.model.layers import Weighted, hold_prepared
 
 
 def place(network: nn.Module, name: str, value: Tensor, scheme: str) -> None:
@@ -13,7 +13,7 @@ def place(network: nn.Module, name: str, value: Tensor, scheme: str) -> None:
     so that at most one parameter is in memory twice while a model loads."""
     owner, attribute = _owner(network, name)
     owner.register_parameter(attribute, nn.Parameter(value, requires_grad=False))
-    if attribute == "weight" and isinstance(owner, (Embedding, Linear)):
+    if attribute == "weight" and isinstance(owner, Weighted):
         owner.prepare(scheme)
 
 
@@ -21,7 +21,7 @@ def restore(network: nn.Module, name: str, weight: Tensor | Prepared, scheme: st
     """`weight`, as `take` gave it for a network of the same kind, is put in its place."""
     owner, attribute = _owner(network, name)
     if isinstance(weight, Prepared):
-        assert isinstance(owner, (Embedding, Linear)), f"{name} is not computed in a prepared form"
+        assert isinstance(owner, Weighted), f"{name} is not computed in a prepared form"
         hold_prepared(owner, weight, scheme)
     else:
         owner.register_parameter(attribute, nn.Parameter(weight, requires_grad=False))
