@@ -27,7 +27,7 @@ MAX_EXPORTS = 17  # a dozen, give or take
 MAX_EXPORTS_OF = {
     "quire.model.ops": 33,
     "quire.base.messages": 24,
-    "quire.model.layers": 22,
+    "quire.model.layers": 23,
     "quire.base.config": 21,
 }  # doors that are lists: of ops, of parts
 MAX_FILE_LINES = 600

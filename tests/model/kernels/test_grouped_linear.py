@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -106,6 +108,24 @@ def test_what_does_not_fit_is_refused() -> None:
     for wrong in (4, -1):
         with pytest.raises(IndexError, match="4 rows"):
             run(torch.randn(1, 8), torch.tensor([[0, wrong]]), together)
+
+
+def test_experts_are_packed_one_by_one() -> None:
+    if native.refusal():
+        pytest.skip(native.refusal())
+    weight, given = torch.randn(6, 40, 33), []
+
+    def one_by_one() -> Iterator[Tensor]:
+        for expert in weight:
+            assert (
+                sum(one() is not None for one in given) <= 2
+            )  # the last one, and the one before in the loop's hands
+            fresh = expert.clone()
+            given.append(weakref.ref(fresh))
+            yield fresh
+
+    together = PackedExperts(torch.empty(6, 40, 33, device="meta"), experts=one_by_one())
+    assert torch.equal(together.rows(torch.arange(6)), weight)
 
 
 def test_weights_are_held_once() -> None:

@@ -5,7 +5,7 @@ from quire.model.layers.causal_lm import CausalLM
 from quire.model.layers.encoder import Encoder, EncoderAttention, TokenTypes
 from quire.model.layers.experts import Experts
 from quire.model.layers.layer import Layer
-from quire.model.layers.linear import SCHEMES, Embedding, Linear, Weighted, hold_prepared
+from quire.model.layers.linear import SCHEMES, Embedding, GroupedLinear, Linear, Weighted, hold_prepared
 from quire.model.layers.network import Network
 from quire.model.layers.norm import LayerNorm, RMSNorm
 from quire.model.layers.pooled import PooledNetwork
@@ -23,6 +23,7 @@ __all__ = [
     "Encoder",
     "EncoderAttention",
     "Experts",
+    "GroupedLinear",
     "Layer",
     "LayerCache",
     "LayerKV",

@@ -6,7 +6,7 @@ in its own, and the parameter is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,8 +28,12 @@ class Scheme:
     def prepare(self, weight: Tensor) -> Tensor | Prepared:
         """A weight (N, K), or those of experts (E, N, K), as it is computed in."""
         if weight.dim() == 3:
-            return ops.grouped_linear.prepare(weight, linear=self.op.name, **self.form)
+            return self.prepare_each(weight, weight)
         return self.op.prepare(weight, **self.form)
+
+    def prepare_each(self, weight: Tensor, experts: Iterable[Tensor]) -> Tensor | Prepared:
+        """The weights of `experts`, (N, K) each; of `weight`, (E, N, K), only shape and dtype matter."""
+        return ops.grouped_linear.prepare(weight, experts=experts, linear=self.op.name, **self.form)
 
 
 # by EngineConfig.quantization; "" is the checkpoint's own precision
@@ -94,6 +98,15 @@ class GroupedLinear(Layer):
     def prepare(self, scheme: str) -> None:
         """As Linear's."""
         _prepare_weight(self, scheme)
+
+    def prepare_each(self, experts: Iterable[Tensor], dtype: torch.dtype, scheme: str) -> None:
+        """As `prepare`, with weights that are loaded one by one, in `dtype`."""
+        unfilled = torch.empty(self.weight.shape, dtype=dtype, device="meta")
+        weight = SCHEMES[scheme].prepare_each(unfilled, experts)
+        if isinstance(weight, Prepared):
+            hold_prepared(self, weight, scheme)
+        else:
+            self.weight = nn.Parameter(weight, requires_grad=False)
 
 
 class Embedding(Layer):

@@ -7,14 +7,14 @@ own; any other is allocated once and its parts are copied into it. `place` may t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint import TensorEntry
-from quire.model.loading.place import place
+from quire.model.loading.place import place, place_experts
 from quire.model.loading.weight_files import WeightFiles
 from quire.model.weight_map import Source, WeightMap
 
@@ -50,7 +50,10 @@ def fill_from_files(
 
         for name in parameters:
             source = weights.sources[name]
-            place(network, name, _join(source, read, dtype), scheme)
+            if source.experts:
+                place_experts(network, name, _each_expert(source, read, dtype), dtype, scheme)
+            else:
+                place(network, name, _join(source, read, dtype), scheme)
             placed(name)
             done_bytes += sum(known[part].size_bytes for part in source.names)
             report(done_bytes, total_bytes)
@@ -69,7 +72,13 @@ def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> 
     for part in parts:
         joined[start : start + part.shape[0]].copy_(part)
         start += part.shape[0]
-    return joined.view(source.experts, -1, *joined.shape[1:]) if source.experts else joined
+    return joined
+
+
+def _each_expert(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> Iterator[Tensor]:
+    length = len(source.names) // source.experts
+    for start in range(0, len(source.names), length):
+        yield _join(Source(source.names[start : start + length]), read, dtype)
 
 
 def _unpaired(part: Tensor, heads: int) -> Tensor:

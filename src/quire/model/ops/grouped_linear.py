@@ -6,7 +6,7 @@ call: neither the other rows nor how many of them chose the same expert matter.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import torch
@@ -24,9 +24,12 @@ LINEARS = {op.name: op for op in (linear, linear_int8, linear_int4)}
 class ExpertWeights(Prepared):
     """Weights (E, N, K), each expert's in the form that the reference of `linear`, a name in LINEARS, keeps."""
 
-    def __init__(self, weight_ENK: Tensor, linear: str, **form: Any) -> None:
+    def __init__(
+        self, weight_ENK: Tensor, linear: str, experts: Iterable[Tensor] | None = None, **form: Any
+    ) -> None:
         self.shape, self.dtype, self.linear = weight_ENK.shape, weight_ENK.dtype, linear
-        self.experts = [self._prepared(weight_NK, **form) for weight_NK in weight_ENK.detach()]
+        each = weight_ENK if experts is None else experts
+        self.experts = [self._prepared(weight_NK.detach(), **form) for weight_NK in each]
 
     def _prepared(self, weight_NK: Tensor, **form: Any) -> Prepared:
         prepared = LINEARS[self.linear].prepare_reference(weight_NK, **form)
@@ -57,9 +60,14 @@ class ExpertWeights(Prepared):
         return torch.stack([self.experts[index].rows(every_row) for index in index_T.tolist()])
 
 
-def prepare_reference(weight_ENK: Tensor, linear: str = "linear", **form: Any) -> Tensor | Prepared:
-    """`linear` names the op whose arithmetic each expert has, `form` what its `prepare` lets choose."""
-    return weight_ENK if linear == "linear" else ExpertWeights(weight_ENK, linear, **form)
+def prepare_reference(
+    weight_ENK: Tensor, linear: str = "linear", experts: Iterable[Tensor] | None = None, **form: Any
+) -> Tensor | Prepared:
+    """`linear` names the op whose arithmetic each expert has, `form` what its `prepare` lets choose. With `experts`
+    their weights (N, K) come one by one, and `weight_ENK` only says their shape and dtype."""
+    if linear != "linear":
+        return ExpertWeights(weight_ENK, linear, experts, **form)
+    return weight_ENK if experts is None or experts is weight_ENK else torch.stack(list(experts))
 
 
 def reference(x_MK: Tensor, experts_TC: Tensor, weight_ENK: Tensor | Prepared) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Iterable
 from typing import Self
 
 import torch
@@ -42,16 +43,20 @@ class PackedExperts(Prepared):
     their descriptions' addresses."""
 
     def __init__(
-        self, weight_ENK: Tensor, linear: str = "linear", group_size: int = 64, rounds_inputs: bool = True
+        self,
+        weight_ENK: Tensor,
+        linear: str = "linear",
+        experts: Iterable[Tensor] | None = None,
+        group_size: int = 64,
+        rounds_inputs: bool = True,
     ) -> None:
-        weight_ENK = weight_ENK.detach().contiguous()
         form = [group_size, int(rounds_inputs)] if linear == "linear_int4" else []
-        experts, *shape = weight_ENK.shape
-        size_bytes = experts * KINDS[linear].size_bytes(torch.Size(shape), weight_ENK.dtype, *form)
+        count, *shape = weight_ENK.shape
+        size_bytes = count * KINDS[linear].size_bytes(torch.Size(shape), weight_ENK.dtype, *form)
         memory = torch.empty(size_bytes, dtype=torch.uint8)
         self._hold(weight_ENK.shape, weight_ENK.dtype, linear, memory, form)
-        for expert, weight_NK in zip(self.experts, weight_ENK, strict=True):
-            expert.fill(weight_NK, size_bytes)
+        for expert, weight_NK in zip(self.experts, weight_ENK if experts is None else experts, strict=True):
+            expert.fill(weight_NK.detach().contiguous(), size_bytes)
             size_bytes = 0  # large pages were asked for with the first, for all
 
     def _hold(
