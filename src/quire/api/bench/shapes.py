@@ -157,11 +157,10 @@ def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
     return shapes
 
 
-def step_bytes(name: str, dtype_bytes: int, quantization: str) -> int:
-    """Bytes of weights that a decode step of one sequence reads: every projection once, the head among them, of
-    experts those that a token goes through. Scales of groups count, those of rows do not. `quantization` is
-    EngineConfig's; routers keep `dtype_bytes` under all."""
-    config = SHAPES[name]
+def step_bytes(config: dict[str, Any], dtype_bytes: int, quantization: str) -> int:
+    """Bytes of weights that a decode step of one sequence reads, by a shape's config.json: every projection once, the
+    head among them, of experts those that a token goes through. Scales of groups count, those of rows do not.
+    `quantization` is EngineConfig's; routers keep `dtype_bytes` under all."""
     chosen = tuple(f".experts.{expert}." for expert in range(config.get("num_experts_per_tok", 0)))
     routers = sizes = 0
     for tensor, shape in tensor_shapes(config).items():

@@ -51,7 +51,7 @@ def step(words: Sequence[str]) -> int:
             "Weights: which experts a batch reads depends on its tokens; compared with --batch-size 1 only."
         )
     elif asked.shape and any(native_s):
-        print(reading.compare(_weight_bytes(asked.shape, engine.config), median(steps_s)))
+        print(reading.compare(_weight_bytes(engine.config), median(steps_s)))
     result = {
         "model_id": engine.config.card.name,
         "batch_size": asked.batch_size,
@@ -91,8 +91,8 @@ class Reading:
         )
 
 
-def _weight_bytes(shape: str, config: EngineConfig) -> int:
-    return step_bytes(shape, {"float32": 4}.get(config.dtype, 2), config.quantization)
+def _weight_bytes(config: EngineConfig) -> int:
+    return step_bytes(config.card.hf_config, {"float32": 4}.get(config.dtype, 2), config.quantization)
 
 
 def decode_steps(
