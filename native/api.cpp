@@ -79,7 +79,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 11; }
+EXPORT int32_t quire_version() { return 12; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -165,6 +165,9 @@ EXPORT_OP(linear_top, QuireLinearTopCall)
 EXPORT_OP(linear_int8_top, QuireLinearTopCall)
 EXPORT_OP(linear_int4, QuireLinearInt4Call)
 EXPORT_OP(linear_int4_rows, QuireRowsCall)
+EXPORT_OP(grouped_linear, QuireGroupedLinearCall)
+EXPORT_OP(choose_experts, QuireChooseExpertsCall)
+EXPORT_OP(combine_experts, QuireCombineExpertsCall)
 EXPORT_OP(rms_norm, QuireRmsNormCall)
 EXPORT_OP(rope, QuireRopeCall)
 EXPORT_OP(activation, QuireActivationCall)

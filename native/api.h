@@ -106,6 +106,50 @@ struct QuireLinearInt4Call {
     int32_t out_is_float;
 };
 
+// How the weight of an expert is held.
+enum QuireExperts : int32_t { QUIRE_EXPERTS_PLAIN = 0, QUIRE_EXPERTS_INT8 = 1, QUIRE_EXPERTS_INT4 = 2 };
+
+// Row r of the results is row r / rows_per_input of x, `x_stride` apart, times the weight of experts[r], which is below
+// num_experts; out (rows, outputs) contiguous, in the inputs' type.
+struct QuireGroupedLinearCall {
+    int64_t rows;
+    const void* const* weights;  // of each expert: a QuireLinear, QuireLinearInt8 or QuireLinearInt4
+    const void* x;
+    const int64_t* experts;
+    void* out;
+    int64_t x_stride;
+    int64_t rows_per_input;
+    int64_t num_experts;
+    int64_t outputs;
+    int64_t inputs;
+    int32_t kind;
+    int32_t dtype;
+    int32_t rounds_inputs;  // with int4: to 8 bits
+};
+
+// logits (rows, num_experts) contiguous; the `count` highest of each row and their weights, (rows, count) contiguous.
+struct QuireChooseExpertsCall {
+    int64_t rows;
+    const float* logits;
+    float* weights;
+    int64_t* experts;
+    int64_t num_experts;
+    int64_t count;
+    int32_t is_sigmoid;    // or softmax
+    int32_t renormalises;  // so that the weights of a row add up to 1
+};
+
+// x (rows, count, width), weights (rows, count), out (rows, width), all contiguous.
+struct QuireCombineExpertsCall {
+    int64_t rows;
+    const void* x;
+    const float* weights;
+    void* out;
+    int64_t count;
+    int64_t width;
+    int32_t dtype;
+};
+
 // Rows of a packed table by index; out (rows, inputs) contiguous.
 struct QuireRowsCall {
     int64_t rows;
@@ -351,6 +395,9 @@ struct QuireKernels {
     void (*linear_int8_top)(const QuireLinearTopCall*);
     void (*linear_int4)(const QuireLinearInt4Call*);
     void (*linear_int4_rows)(const QuireRowsCall*);
+    void (*grouped_linear)(const QuireGroupedLinearCall*);
+    void (*choose_experts)(const QuireChooseExpertsCall*);
+    void (*combine_experts)(const QuireCombineExpertsCall*);
     void (*rms_norm)(const QuireRmsNormCall*);
     void (*rope)(const QuireRopeCall*);
     void (*activation)(const QuireActivationCall*);

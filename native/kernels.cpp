@@ -2,8 +2,11 @@
 #include "activation.h"
 #include "angles.h"
 #include "attention.h"
+#include "choose_experts.h"
+#include "combine_experts.h"
 #include "draw_tokens.h"
 #include "first_largest.h"
+#include "grouped_linear.h"
 #include "kv_write.h"
 #include "layer_norm.h"
 #include "linear.h"
@@ -33,6 +36,9 @@ const QuireKernels kernels = {
     .linear_int8_top = linear_int8_top,
     .linear_int4 = linear_int4,
     .linear_int4_rows = linear_int4_rows,
+    .grouped_linear = grouped_linear,
+    .choose_experts = choose_experts,
+    .combine_experts = combine_experts,
     .rms_norm = rms_norm,
     .rope = rope,
     .activation = activation,

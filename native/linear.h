@@ -94,6 +94,7 @@ struct LinearCall {
     int64_t rows, outputs, steps;
     int64_t x_stride;  // in X
     int64_t out_stride;
+    const int64_t* places;  // of rows in `out`, as row_place wants them
     bool out_is_float;  // or T
 #if QUIRE_LEVEL >= 4
     PackedRows tiles;  // the inputs instead of x, for bfloat16
@@ -113,7 +114,7 @@ NOINLINE void finish(const LinearCall<T>& call, int64_t row, int64_t output, con
         if (left <= 0) return;
         Vec y = sum[v];
         if (call.bias) y = add(y, left >= WIDTH ? load(call.bias + n) : load_part(call.bias + n, left));
-        const int64_t at = row * call.out_stride + n;
+        const int64_t at = row_place(call.places, row) * call.out_stride + n;
         if (call.out_is_float) store_first(static_cast<float*>(call.out) + at, y, left);
         else store_first(static_cast<T*>(call.out) + at, y, left);
     }
@@ -205,14 +206,14 @@ static void* convert_inputs(LinearCall<bf16>& call, const bf16* x, int64_t x_str
 
 static void sweep_linear(const LinearCall<bf16>& call, int64_t part, int64_t first, int64_t last) {
     const int64_t size = call.out_is_float ? sizeof(float) : sizeof(bf16);
-    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size};
+    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size, call.places};
     sweep_panels<Bfloat16Tiles>(
         call.tiles, part, reinterpret_cast<const char*>(call.packed), call.steps * STEP_LINE, first, last, results,
         [&](int64_t row, int64_t panel, const float* low, const float* high) INLINE_LAMBDA {
             const Vec sums[VECS] = {load(low), load(high)};
             const int64_t n = panel * PANEL;
             if (call.bias || call.out_is_float || n + PANEL > call.outputs) return finish(call, row, n, sums);
-            store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+            store_both(static_cast<bf16*>(call.out) + row_place(call.places, row) * call.out_stride + n, sums);
         });
 }
 #endif

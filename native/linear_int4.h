@@ -77,6 +77,8 @@ struct Int4Call {
     bool out_is_float;  // or dtype
     int64_t rows, groups, panel_bytes;
     int64_t x_stride;
+    int64_t out_stride;
+    const int64_t* places;  // of rows in `out`, as row_place wants them
 };
 
 template <class T>
@@ -89,7 +91,7 @@ static void finish_int4_typed(const Int4Call& call, int64_t row, int64_t output,
         Vec y = mul(load(sums + v * WIDTH), x_scale);
         const T* bias = static_cast<const T*>(call.bias);
         if (bias) y = add(y, left == WIDTH ? load(bias + n) : load_part(bias + n, left));
-        const int64_t at = row * outputs + n;
+        const int64_t at = row_place(call.places, row) * call.out_stride + n;
         if (call.out_is_float) store_first(static_cast<float*>(call.out) + at, y, left);
         else store_first(static_cast<T*>(call.out) + at, y, left);
     }
@@ -264,15 +266,23 @@ static void int4_round_inputs(const T* x, int64_t x_stride, Int4Call& call, int8
     });
 }
 
-static void linear_int4_rounded(const QuireLinearInt4Call& asked) {
-    const QuireLinearInt4& weight = *asked.weight;
+// All rows against a range of panels.
+static void linear_range(const Int4Call& call, int64_t first, int64_t last) {
+#if QUIRE_LEVEL >= 4
+    if (call.rows >= INT4_TILE_ROWS) return int4_tiles(call, first, last);
+#endif
+    all_rows<Int4Kernel>(call, first, last);
+}
+
+// Calls body(call) with the inputs rounded and where results go left open.
+template <class F>
+static void with_rounded_int4(const QuireLinearInt4& weight, int32_t dtype, const void* x, int64_t x_stride,
+                              int64_t rows, const void* bias, const F& body) {
     Int4Call call{};
     call.weight = &weight;
-    call.bias = asked.bias;
-    call.out = asked.out;
-    call.dtype = asked.dtype;
-    call.out_is_float = asked.out_is_float;
-    call.rows = asked.rows;
+    call.bias = bias;
+    call.dtype = dtype;
+    call.rows = rows;
     call.groups = int4_groups(weight);
     call.panel_bytes = int4_panel_bytes(weight);
     call.x_stride = up(call.groups * weight.group_size, 64) * 64 + 64;
@@ -285,16 +295,13 @@ static void linear_int4_rounded(const QuireLinearInt4Call& asked) {
     call.x = q;
     call.starts = starts;
     call.x_scales = scales;
-    with_dtype(asked.dtype, [&](auto type) {
-        int4_round_inputs(static_cast<const decltype(type)*>(asked.x), asked.x_stride, call, q, starts, scales);
+    with_dtype(dtype, [&](auto type) {
+        int4_round_inputs(static_cast<const decltype(type)*>(x), x_stride, call, q, starts, scales);
     });
-    share(up(weight.outputs, PANEL), call.panel_bytes / 64 * most(4, call.rows), [&](int64_t first, int64_t last) {
-#if QUIRE_LEVEL >= 4
-        if (call.rows >= INT4_TILE_ROWS) return int4_tiles(call, first, last);
-#endif
-        all_rows<Int4Kernel>(call, first, last);
-    });
+    body(call);
     __builtin_free(q);
 }
+
+INLINE int64_t linear_cost(const Int4Call& call) { return call.panel_bytes / 64 * most(4, call.rows); }
 
 }  // namespace quire::QUIRE_NAMESPACE

@@ -95,6 +95,7 @@ struct Int8Call {
     int64_t rows, steps;
     int64_t x_stride;  // in steps
     int64_t out_stride;
+    const int64_t* places;  // of rows in `out`, as row_place wants them
 #if QUIRE_LEVEL >= 4
     PackedRows tiles;  // the inputs instead of x
 #endif
@@ -110,7 +111,7 @@ INLINE void finish_int8_typed(const Int8Call& call, int64_t row, int64_t output,
         Vec y = mul(mul(sums[v], x_scale), load(weight.scales + n));
         const T* bias = static_cast<const T*>(call.bias);
         if (bias) y = add(y, left == WIDTH ? load(bias + n) : load_part(bias + n, left));
-        const int64_t at = row * call.out_stride + n;
+        const int64_t at = row_place(call.places, row) * call.out_stride + n;
         if (call.out_is_float) store_first(static_cast<float*>(call.out) + at, y, left);
         else store_first(static_cast<T*>(call.out) + at, y, left);
     }
@@ -238,7 +239,7 @@ static void linear_part(const Int8Call& call, [[maybe_unused]] int64_t part, int
 #if QUIRE_LEVEL >= 4
     const bool is_plain = call.dtype == QUIRE_BFLOAT16 && !call.bias && !call.out_is_float;
     const int64_t size = call.out_is_float || call.dtype == QUIRE_FLOAT32 ? 4 : 2;
-    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size};
+    const Results results{static_cast<const char*>(call.out), call.out_stride * size, PANEL * size, call.places};
     sweep_panels<Int8Tiles>(
         call.tiles, part, reinterpret_cast<const char*>(call.weight->packed), call.steps * STEP_LINE, first, last,
         results,
@@ -250,7 +251,7 @@ static void linear_part(const Int8Call& call, [[maybe_unused]] int64_t part, int
             const Vec x_scale = splat(call.x_scales[row]);
             UNROLL for (int v = 0; v < VECS; ++v)
                 sums[v] = mul(mul(sums[v], x_scale), load(call.weight->scales + n + v * WIDTH));
-            store_both(static_cast<bf16*>(call.out) + row * call.out_stride + n, sums);
+            store_both(static_cast<bf16*>(call.out) + row_place(call.places, row) * call.out_stride + n, sums);
         });
 #else
     all_rows<Int8Kernel>(call, first, last);

@@ -12,6 +12,10 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Where row `row` of a call goes, which may have only some of the rows of its result: places[row], or `row` where there
+// are none.
+INLINE int64_t row_place(const int64_t* places, int64_t row) { return places ? places[row] : row; }
+
 // Calls body(first, last) for consecutive ranges of 0 .. count-1. `cost` is the work of one of them, in vector
 // instructions or cache lines, roughly.
 template <class F>

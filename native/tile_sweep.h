@@ -92,13 +92,21 @@ static void clear_missing_rows(const PackedRows& to) {
         else _tile_dpbf16ps(sum, inputs, weights);                    \
     } while (0)
 
-// Where results go. A row of a panel is one line of memory if they are bfloat16, and two if they are float.
+constexpr int64_t PLACES_PADDING = 2 * PAIR_ROWS;  // rows past the last that are asked for ahead
+
+// Where results go. A row of a panel is one line of memory if they are bfloat16, and two if they are float. `places` as
+// row_place wants them, PLACES_PADDING more than rows, or null.
 struct Results {
     const char* first;
     int64_t row_bytes, panel_bytes;
+    const int64_t* places;
 
-    Results of_panel(int64_t panel) const { return {first + panel * panel_bytes, row_bytes, panel_bytes}; }
-    const char* row(int64_t row) const { return first + row * row_bytes; }
+    Results of_panel(int64_t panel) const { return {first + panel * panel_bytes, row_bytes, panel_bytes, places}; }
+    Results from_row(int64_t row) const {
+        if (places) return {first, row_bytes, panel_bytes, places + row};
+        return {first + row * row_bytes, row_bytes, panel_bytes, nullptr};
+    }
+    const char* row(int64_t row) const { return first + row_place(places, row) * row_bytes; }
 };
 
 // What will be read and written next, asked for in equal parts while the rows pass by a panel: the memory is busy all
@@ -193,7 +201,7 @@ INLINE void sweep_panel(const PackedRows& x, int64_t from, int64_t to, const cha
                     begin * rows_of_step < PAIR_ROWS ? rows_of_step : 0};
         for (int64_t block = from; block < to; block += 2) {
             float* here = sums + (block - from) * 2 * SUM_TILE;
-            ahead.results.first = results.row(block * TILE_ROWS + begin * rows_of_step);
+            ahead.results = results.from_row(block * TILE_ROWS + begin * rows_of_step);
             if (block + 2 <= to) multiply_two_blocks<P>(x, block, begin, tiles, weights, ahead, here);
             else multiply_one_block<P>(x, block, begin, tiles, weights, ahead, here);
             ahead.from += ahead.lines * tiles * 64;

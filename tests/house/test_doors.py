@@ -25,10 +25,10 @@ ROOMS = sorted(
 )
 MAX_EXPORTS = 17  # a dozen, give or take
 MAX_EXPORTS_OF = {
-    "quire.model.ops": 30,
+    "quire.model.ops": 33,
     "quire.base.messages": 24,
-    "quire.model.layers": 20,
-    "quire.base.config": 20,
+    "quire.model.layers": 23,
+    "quire.base.config": 21,
 }  # doors that are lists: of ops, of parts
 MAX_FILE_LINES = 600
 MAX_FUNCTION_LINES = 60

@@ -44,6 +44,9 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
     ("qwen3", "bfloat16", "int8", {"tie_word_embeddings": True}),
     ("gpt_neox", "float32", "int8", {}),
     ("llama", "float16", "", {}),
+    ("qwen3_moe", "bfloat16", "", {}),
+    ("olmoe", "bfloat16", "int8", {}),
+    ("mixtral", "float32", "int4-32", {}),
 ]
 
 

@@ -53,8 +53,10 @@ _GRANITE = {
     "residual_multiplier": 0.4,
     "logits_scaling": 2.0,
 }
+_QWEN3_MOE = {"num_experts": 6, "num_experts_per_tok": 2, "moe_intermediate_size": 40}
 SHAPES: dict[str, dict[str, Any]] = {
     "llama": _DECODER,
+    "mixtral": _DECODER | {"num_local_experts": 5},
     "mistral": _DECODER | {"sliding_window": 24},
     "qwen2": _DECODER,
     "qwen3": _DECODER | {"head_dim": 32},
@@ -76,6 +78,8 @@ SHAPES: dict[str, dict[str, Any]] = {
     "granite": _DECODER | _GRANITE,
     "olmo2": _DECODER,
     "olmo3": _DECODER | {"num_hidden_layers": 4, "sliding_window": 24},
+    "olmoe": _DECODER | {"num_experts": 7, "num_experts_per_tok": 3},
+    "qwen3_moe": _DECODER | {"head_dim": 32} | _QWEN3_MOE,
     "smollm3": _DECODER | {"num_hidden_layers": 4, "pad_token_id": 0},
     "stablelm": _DECODER,
 }

@@ -5,7 +5,20 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 
-Parts = dict[str, str | tuple[str, ...]]  # parameter → its tensor, or the tensors stacked in it
+
+@dataclass(frozen=True)
+class OfExperts:
+    """The tensors stacked in the weight of each of `count` experts; the names' second `{}` is the expert's number."""
+
+    count: int
+    names: tuple[str, ...]
+
+    def spelled(self, layer: int) -> tuple[str, ...]:
+        return tuple(name.format(layer, expert) for expert in range(self.count) for name in self.names)
+
+
+# parameter → its tensor, or the tensors stacked in it
+Parts = dict[str, str | tuple[str, ...] | OfExperts]
 
 
 @dataclass(frozen=True)
@@ -14,18 +27,21 @@ class Source:
 
     `transposed` turns each of them first (GPT-2 keeps its projections as (in, out)). `swapped` puts the second half
     of its rows before the first. `paired_heads` has a number for each tensor: of its heads, in each of which the even
-    rows go before the odd ones; 0 leaves the tensor as it is.
+    rows go before the odd ones; 0 leaves the tensor as it is. With `experts` the names are as many runs of one
+    length, one for each expert: each run is stacked by itself, the stacks along a dimension before the others.
     """
 
     names: tuple[str, ...]
     transposed: bool = False
     swapped: bool = False
     paired_heads: tuple[int, ...] = ()
+    experts: int = 0
 
     @property
     def is_as_stored(self) -> bool:
         """One tensor, taken as it is."""
-        return len(self.names) == 1 and not (self.transposed or self.swapped or self.paired_heads)
+        changes = self.transposed or self.swapped or self.paired_heads or self.experts
+        return len(self.names) == 1 and not changes
 
 
 @dataclass(frozen=True)
@@ -67,6 +83,9 @@ def weight_map(
     sources = {parameter: Source((name,)) for parameter, name in outside.items()}
     for layer in range(num_layers):
         for parameter, names in per_layer.items():
+            if isinstance(names, OfExperts):
+                sources[parameter.format(layer)] = Source(names.spelled(layer), experts=names.count)
+                continue
             parts = (names,) if isinstance(names, str) else names
             spelled = tuple(name.format(layer) for name in parts)
             sources[parameter.format(layer)] = Source(

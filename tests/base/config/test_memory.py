@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.base.config.conftest import GIB, make_card, make_machine
 
-from quire.base.config import Asked, resolve
+from quire.base.config import Asked, ExpertFacts, resolve
 from quire.base.config.memory import describe_bytes
 from quire.base.errors import ConfigError
 
@@ -107,6 +107,21 @@ def test_weights_of_a_folder_without_any_are_estimated():
     )  # fmt: skip
     estimated = run("--load-format", "dummy", card=card).memory.weight_bytes
     assert estimated == pytest.approx(2 * 596e6, rel=0.01)
+
+
+def test_experts_take_weights_and_working_memory():
+    # OLMoE-1B-7B has 6.92 billion parameters
+    facts = {
+        "weight_bytes": 0, "vocab_size": 50_304, "hidden_size": 2048, "num_layers": 16, "kv_heads": [16] * 16,
+        "hf_config": {"num_attention_heads": 16, "intermediate_size": 1024},
+    }  # fmt: skip
+    card = make_card(**facts, experts=ExpertFacts(count=64, chosen=8, width=1024))
+    asked = ("--load-format", "dummy", "--max-num-batched-tokens", "1024")
+    memory = run(*asked, card=card, available_bytes=64 * GIB).memory
+    assert memory.weight_bytes == pytest.approx(2 * 6.92e9, rel=0.01)
+    dense = run(*asked, card=make_card(**facts), available_bytes=64 * GIB).memory
+    more = 6 * 2048 + 8 * (3 * 1024 + 2048) - 18 * 2048
+    assert memory.headroom_bytes - dense.headroom_bytes == 1024 * 2 * more
 
 
 @given(

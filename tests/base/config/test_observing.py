@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.base.config.conftest import GIB, make_card, make_machine
 
-from quire.base.config import Asked, resolve
+from quire.base.config import Asked, ExpertFacts, resolve
 from quire.base.errors import ConfigError
 from quire.base.observe import KvEventsConfig, TraceConfig, WorkRates
 
@@ -87,6 +87,11 @@ def test_work_is_estimated_from_the_card_s_shape():
     tied = make_card(weight_bytes=card.weight_bytes, hf_config={"tie_word_embeddings": True})
     rates = resolve(asked, tied, make_machine()).engine.watch.work
     assert rates.flops_per_token == 200_000_000 + 2 * 32_000 * 1024
+    moe = make_card(weight_bytes=card.weight_bytes, experts=ExpertFacts(count=4, chosen=1, width=256))
+    rates = resolve(asked, moe, make_machine()).engine.watch.work
+    assert rates.flops_per_token == 200_000_000 - 2 * 16 * 3 * (3 * 1024 * 256)
+    assert (rates.num_experts, rates.chosen_experts) == (4, 1)
+    assert rates.expert_bytes == 2 * 16 * (3 * 1024 * 256)
     assert make_card().weight_bytes == GIB // 2  # the card that other tests use has weights, too
 
 

@@ -48,6 +48,26 @@ def test_work_is_counted_from_what_each_step_holds():
     drive(core)
 
 
+def test_experts_are_read_as_far_as_tokens_can_choose_them():
+    rates = WorkRates(
+        flops_per_token=0,
+        flops_per_pair=0,
+        flops_per_sampled_row=0,
+        weight_bytes=10**6,
+        kv_bytes_per_token=0,
+        num_experts=5,
+        chosen_experts=2,
+        expert_bytes=1000,
+    )
+    core = engine(WatchConfig(work=rates))
+    core.submit(request("a", [1, 2, 3], max_tokens=2))
+    core.step()
+    assert core.stats().read_bytes == 10**6  # three tokens can choose all five
+    core.step()
+    assert core.stats().read_bytes == 2 * 10**6 - 3 * 1000
+    drive(core)
+
+
 def test_stays_of_blocks_are_told_once():
     core = engine(WatchConfig(kv_residency_share=1.0), num_blocks=4)
     for number in range(3):

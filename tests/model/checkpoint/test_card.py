@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from quire.base.config import ExpertFacts
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint import read_card
 from tests.model.checkpoint.files import write_model
@@ -37,6 +38,18 @@ def test_other_names_of_the_same_facts(tmp_path: Path) -> None:
     card = read_card(folder, name="m")
     assert (card.hidden_size, card.kv_heads, card.head_dim, card.max_model_len) == (48, [3], 16, 64)
     assert card.dtype == "float32"
+
+
+def test_experts_under_either_name(tmp_path: Path) -> None:
+    facts = {"num_experts_per_tok": 2, "intermediate_size": 96}
+    mixtral = write_model(tmp_path / "mixtral", model_type="mixtral", num_local_experts=8, **facts)
+    assert read_card(mixtral, name="m").experts == ExpertFacts(count=8, chosen=2, width=96)
+    facts |= {"moe_intermediate_size": 48}
+    qwen = write_model(tmp_path / "qwen", model_type="qwen3_moe", num_experts=128, **facts)
+    assert read_card(qwen, name="m").experts == ExpertFacts(count=128, chosen=2, width=48)
+    assert read_card(write_model(tmp_path / "m", **facts), name="m").experts is None
+    with pytest.raises(CheckpointError, match="no key 'num_experts'"):
+        read_card(write_model(tmp_path / "n", model_type="olmoe", **facts), name="m")
 
 
 @pytest.mark.parametrize(

@@ -67,6 +67,18 @@ CASES: list[tuple[str, dict[str, Any]]] = [
     ("mistral", {"sliding_window": None, "num_key_value_heads": 1}),
     ("qwen2", WINDOWED | {"tie_word_embeddings": True}),
     ("qwen3", WINDOWED | _rope("yarn", factor=2.0, original_max_position_embeddings=128)),
+    (
+        "qwen3_moe",
+        {
+            "use_sliding_window": True,
+            "sliding_window": 20,
+            "norm_topk_prob": True,
+            "num_experts_per_tok": 1,
+            "attention_bias": True,
+        },
+    ),
+    ("mixtral", {"sliding_window": 24, "tie_word_embeddings": True, "num_experts_per_tok": 5}),
+    ("olmoe", {"norm_topk_prob": True, "attention_bias": True, "num_key_value_heads": 4}),
     ("gemma2", {"attn_logit_softcapping": 2.0, "final_logit_softcapping": 3.0, "sliding_window": 7}),
     ("gemma3_text", {"rope_parameters": NESTED, "sliding_window": 9, "final_logit_softcapping": 5.0}),
     ("phi3", _rope("default", partial_rotary_factor=0.75)),
@@ -124,7 +136,7 @@ def test_longrope_picks_its_factors_by_the_served_length(
         torch.testing.assert_close(ours, want, rtol=0.0, atol=1e-4)
 
 
-@pytest.mark.parametrize("family", ["qwen3", "gemma2", "gpt2"])
+@pytest.mark.parametrize("family", ["qwen3", "gemma2", "gpt2", "olmoe"])
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 def test_half_precision_has_the_same_bits_in_every_chunking(family: str, dtype: str, tmp_path: Path) -> None:
     network = load_tiny(tiny_checkpoint(family, tmp_path / family, dtype=dtype), dtype=dtype)
@@ -151,6 +163,15 @@ def test_half_precision_has_the_same_bits_in_every_chunking(family: str, dtype: 
             {"layer_types": ["full_attention", "linear_attention", "full_attention"]},
             "linear_attention",
         ),
+        ("qwen3_moe", {"decoder_sparse_step": 2}, "decoder_sparse_step is 2"),
+        ("qwen3_moe", {"mlp_only_layers": [1]}, r"mlp_only_layers is \[1\]"),
+        ("qwen3_moe", {"shared_expert_intermediate_size": 64}, "shared_expert_intermediate_size = 64"),
+        (
+            "mixtral",
+            {"num_experts_per_tok": 6},
+            "num_experts_per_tok is 6; it must be a whole number from 1 to 5",
+        ),
+        ("olmoe", {"clip_qkv": 8.0}, "clip_qkv is 8.0"),
         ("gemma2", {"use_bidirectional_attention": True}, "use_bidirectional_attention"),
         ("phi3", {"attention_bias": True}, "attention_bias is True"),
         ("gpt2", {"add_cross_attention": True}, "add_cross_attention = True"),

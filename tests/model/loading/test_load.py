@@ -115,6 +115,31 @@ def test_misfits_are_named(llama: Path, change: dict[str, torch.Tensor | None], 
         load_tiny(llama)
 
 
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"6.up_proj": None}, r"tensor 'model.layers.1.mlp.experts.6.up_proj.weight' is missing"),
+        ({"7.up_proj": torch.zeros(96, 64)}, r"experts.7.up_proj.weight' has no place"),
+        (
+            {"5.up_proj": torch.zeros(80, 64)},
+            r"experts.5.gate_proj.weight' has shape \[96, 64\] \+ \[80, 64\], .* asks for \[192, 64\] in all",
+        ),
+        (
+            {"0.gate_proj": torch.zeros(97, 64), "1.gate_proj": torch.zeros(95, 64)},
+            r"experts.0.gate_proj.weight' has shape \[97, 64\]",
+        ),
+    ],
+    ids=["missing", "one too many", "wrong shape", "wrong shapes that add up"],
+)
+def test_misfits_among_experts_are_named(
+    change: dict[str, torch.Tensor | None], words: str, tmp_path: Path
+) -> None:
+    folder = tiny_checkpoint("olmoe", tmp_path / "olmoe")
+    _rewrite(folder, {f"model.layers.1.mlp.experts.{name}.weight": tensor for name, tensor in change.items()})
+    with pytest.raises(CheckpointError, match=words):
+        load_tiny(folder)
+
+
 def test_known_buffers_are_passed_over(llama: Path) -> None:
     _rewrite(llama, {"model.layers.0.self_attn.rotary_emb.inv_freq": torch.zeros(8)})
     load_tiny(llama)
@@ -136,6 +161,13 @@ def test_dummy_weights_need_no_files(llama: Path) -> None:
     again = Driver(load_model(dummy, None), torch.float32).run(PROMPTS, 64)
     assert all(logits.isfinite().all() for logits in first)
     assert all(torch.equal(one, other) for one, other in zip(first, again, strict=True))
+
+
+def test_dummy_experts(tmp_path: Path) -> None:
+    folder = tiny_checkpoint("qwen3_moe", tmp_path / "moe")
+    (folder / "model.safetensors").unlink()
+    network = load_model(msgspec.structs.replace(engine_config(folder), load_format="dummy"))
+    assert all(logits.isfinite().all() for logits in Driver(network, torch.float32).run(PROMPTS, 64))
 
 
 def test_a_config_that_does_not_belong_to_the_files(llama: Path) -> None:

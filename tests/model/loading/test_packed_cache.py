@@ -71,7 +71,7 @@ def _files(cache: Path) -> list[str]:
 
 @pytest.mark.parametrize("scheme", ["", "int8"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-@pytest.mark.parametrize("family", ["qwen3", "gpt2"])
+@pytest.mark.parametrize("family", ["qwen3", "gpt2", "qwen3_moe"])
 def test_mapped_weights_are_the_packed_ones(family: str, dtype: str, scheme: str, tmp_path: Path) -> None:
     folder = tiny_checkpoint(family, tmp_path / family)
     config = _config(folder, tmp_path / "cache", dtype=dtype, quantization=scheme)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels import Prepared
-from quire.model.layers import Embedding, Encoder, Linear
+from quire.model.layers import Embedding, Encoder, Linear, Weighted
 from quire.model.loading import load_model
 from tests.model.tiny import Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
 from tests.model.tiny_encoders import encoder_checkpoint, random_texts, run_encoder, tiny_encoder
@@ -20,16 +20,16 @@ from tests.model.tiny_encoders import encoder_checkpoint, random_texts, run_enco
     ("scheme", "allowed"), [("int8", 0.05), ("int4-32", 0.4), ("int4-128", 0.4), ("int4-64-exact", 0.4)]
 )
 @pytest.mark.parametrize(
-    "family", ["qwen3", "gpt2", "gpt_neox"]
-)  # tied and not; weights stacked and transposed
+    "family", ["qwen3", "gpt2", "gpt_neox", "olmoe"]
+)  # tied and not; weights stacked, transposed and of experts
 def test_quantized(family: str, scheme: str, allowed: float, tmp_path: Path) -> None:
     folder = tiny_checkpoint(family, tmp_path / family)
     config = msgspec.structs.replace(engine_config(folder), quantization=scheme)
     network = load_model(config, None)
     for layer in network.modules():
-        if isinstance(layer, Linear):
+        if isinstance(layer, Weighted) and not isinstance(layer, Embedding):
             assert isinstance(layer.weight, Prepared)
-            assert layer.scheme == scheme
+            assert layer.scheme == ("" if layer.keeps_type else scheme)  # a router does
         if isinstance(layer, Embedding) and layer.scheme:
             assert isinstance(layer.weight, Prepared)
     prompts = random_prompts((1, 20, 40))

@@ -13,7 +13,7 @@ from functools import partial
 import torch
 from torch import Tensor
 
-from quire.base.config import ModelCard
+from quire.base.config import ExpertFacts, ModelCard
 from quire.model import ops
 
 COLD_BYTES = 512 << 20  # what a measurement goes through before it comes back to the same bytes
@@ -45,23 +45,29 @@ class Dimensions:
     key_heads: int
     head_dim: int
     vocab: int
+    experts: ExpertFacts | None = None
 
     @classmethod
     def of(cls, card: ModelCard) -> Dimensions:
         config = card.hf_config
         heads = config.get("num_attention_heads") or config["n_head"]
-        mlp = config.get("intermediate_size") or 4 * card.hidden_size
-        return cls(card.hidden_size, mlp, heads, card.kv_heads[0], card.head_dim, card.vocab_size)
+        mlp = card.experts.width if card.experts else config.get("intermediate_size") or 4 * card.hidden_size
+        return cls(
+            card.hidden_size, mlp, heads, card.kv_heads[0], card.head_dim, card.vocab_size, card.experts
+        )
 
     def projections(self) -> dict[str, tuple[int, int]]:
-        """(outputs, inputs) by name, as layers stack them."""
+        """(outputs, inputs) by name, as layers stack them; those of an MLP are not there where experts are."""
         return {
             "qkv": ((self.heads + 2 * self.key_heads) * self.head_dim, self.hidden),
             "out": (self.hidden, self.heads * self.head_dim),
-            "gate|up": (2 * self.mlp, self.hidden),
-            "down": (self.hidden, self.mlp),
+            **({} if self.experts else self.mlp_projections()),
             "head": (self.vocab, self.hidden),
         }
+
+    def mlp_projections(self) -> dict[str, tuple[int, int]]:
+        """Likewise, of the MLP or of each expert."""
+        return {"gate|up": (2 * self.mlp, self.hidden), "down": (self.hidden, self.mlp)}
 
 
 def all_cases(sizes: Dimensions, rows: list[int], contexts: list[int]) -> Iterator[Case]:
@@ -70,6 +76,9 @@ def all_cases(sizes: Dimensions, rows: list[int], contexts: list[int]) -> Iterat
         if name.startswith("linear"):
             for dtype in (torch.bfloat16, torch.float32) if name == "linear" else (torch.bfloat16,):
                 yield from linear_cases(name, sizes, rows, dtype)
+    if sizes.experts:
+        for linear in ("linear", "linear_int8", "linear_int4"):
+            yield from expert_cases(linear, sizes, sizes.experts, rows)
     for context in contexts:
         for batch in (1, 8):
             yield decode_case(sizes, batch, context)
@@ -105,6 +114,46 @@ def linear_cases(name: str, sizes: Dimensions, rows: list[int], dtype: torch.dty
                 2 * count * inputs * outputs,
                 number_type,
                 copies * weight_bytes >= COLD_BYTES,
+            )
+
+
+def expert_cases(linear: str, sizes: Dimensions, experts: ExpertFacts, rows: list[int]) -> Iterator[Case]:
+    """Both projections of a layer's experts, held as `linear` has them. Tokens choose as many experts as they can."""
+    bits = {"linear": 16, "linear_int8": 8, "linear_int4": 4}[linear]
+    for projection, (outputs, inputs) in sizes.mlp_projections().items():
+        weight_bytes = outputs * inputs * bits // 8
+        copies = max(1, -(-COLD_BYTES // (weight_bytes * experts.count)))
+        for count in rows:
+            chosen = count * experts.chosen
+
+            def make(
+                shape: tuple[int, int] = (outputs, inputs),
+                copies: int = copies,
+                chosen: int = chosen,
+                input_rows: int = count if projection == "gate|up" else chosen,
+            ) -> Calls:
+                x_MK = noise((input_rows, shape[1]), torch.bfloat16)
+                weights = [
+                    ops.grouped_linear.prepare(noise((experts.count, *shape), torch.bfloat16), linear=linear)
+                    for _ in range(copies)
+                ]
+                choices = [
+                    (torch.arange(chosen) + first).view(-1, experts.chosen) % experts.count
+                    for first in range(0, experts.count, chosen)
+                ]
+                return [
+                    partial(ops.grouped_linear, x_MK, choice, weight)
+                    for weight in weights
+                    for choice in choices
+                ]
+
+            yield Case(
+                f"grouped_{linear} {projection} {count}×{experts.chosen} of {experts.count}×{inputs}→{outputs}",
+                make,
+                weight_bytes * min(chosen, experts.count),
+                2 * chosen * inputs * outputs,
+                "bfloat16" if linear == "linear" else "int8",
+                copies * weight_bytes * experts.count >= COLD_BYTES,
             )
 
 

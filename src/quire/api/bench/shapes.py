@@ -32,6 +32,13 @@ _QWEN3: dict[str, Any] = {
     "attention_bias": False,
     "vocab_size": 151_936,
 }
+_QWEN3_MOE = {
+    **_QWEN3,
+    "architectures": ["Qwen3MoeForCausalLM"],
+    "model_type": "qwen3_moe",
+    "tie_word_embeddings": False,
+    "norm_topk_prob": True,
+}
 SHAPES: dict[str, dict[str, Any]] = {
     # small enough for tests: the whole path in a second
     "tiny": {
@@ -42,6 +49,18 @@ SHAPES: dict[str, dict[str, Any]] = {
         "num_attention_heads": 4,
         "num_key_value_heads": 2,
         "head_dim": 16,
+        "vocab_size": 4096,
+    },
+    "tiny-moe": {
+        **_QWEN3_MOE,
+        "hidden_size": 64,
+        "moe_intermediate_size": 32,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "num_key_value_heads": 2,
+        "head_dim": 16,
+        "num_experts": 8,
+        "num_experts_per_tok": 2,
         "vocab_size": 4096,
     },
     "qwen3-0.6b": {
@@ -64,6 +83,16 @@ SHAPES: dict[str, dict[str, Any]] = {
         "intermediate_size": 9728,
         "num_hidden_layers": 36,
         "num_attention_heads": 32,
+    },
+    "qwen3-30b-a3b": {
+        **_QWEN3_MOE,
+        "hidden_size": 2048,
+        "moe_intermediate_size": 768,
+        "num_hidden_layers": 48,
+        "num_attention_heads": 32,
+        "num_key_value_heads": 4,
+        "num_experts": 128,
+        "num_experts_per_tok": 8,
     },
 }
 
@@ -98,8 +127,8 @@ def write_shape(name: str, folder: Path, *, with_weights: bool) -> Path:
 
 
 def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a Qwen3 checkpoint's tensors."""
-    hidden, mlp, head_dim = config["hidden_size"], config["intermediate_size"], config["head_dim"]
+    """Names and shapes of a Qwen3 or Qwen3-MoE checkpoint's tensors."""
+    hidden, head_dim, experts = config["hidden_size"], config["head_dim"], config.get("num_experts", 0)
     query, key = config["num_attention_heads"] * head_dim, config["num_key_value_heads"] * head_dim
     shapes: dict[str, tuple[int, ...]] = {
         "model.embed_tokens.weight": (config["vocab_size"], hidden),
@@ -114,25 +143,43 @@ def tensor_shapes(config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
         "self_attn.o_proj": (hidden, query),
         "self_attn.q_norm": (head_dim,),
         "self_attn.k_norm": (head_dim,),
-        "mlp.gate_proj": (mlp, hidden),
-        "mlp.up_proj": (mlp, hidden),
-        "mlp.down_proj": (hidden, mlp),
     }
+    mlp = config["moe_intermediate_size" if experts else "intermediate_size"]
+    for place in [f"mlp.experts.{expert}" for expert in range(experts)] or ["mlp"]:
+        layer |= {f"{place}.{name}_proj": (mlp, hidden) for name in ("gate", "up")}
+        layer[f"{place}.down_proj"] = (hidden, mlp)
+    if experts:
+        layer["mlp.gate"] = (experts, hidden)
+    if not config["tie_word_embeddings"]:
+        shapes["lm_head.weight"] = (config["vocab_size"], hidden)
     for index in range(config["num_hidden_layers"]):
         shapes |= {f"model.layers.{index}.{name}.weight": shape for name, shape in layer.items()}
     return shapes
 
 
-def step_bytes(name: str, dtype_bytes: int, quantization: str) -> int:
-    """Bytes of weights that a decode step of the shape reads: every projection once, the head among them. Scales of
-    groups count, those of rows do not. `quantization` is EngineConfig's."""
-    sizes = [math.prod(shape) for shape in tensor_shapes(SHAPES[name]).values() if len(shape) == 2]
-    if quantization == "int8":
-        return sum(sizes)
+def step_bytes(config: dict[str, Any], dtype_bytes: int, quantization: str) -> int:
+    """Bytes of weights that a decode step of one sequence reads, by a shape's config.json: every projection once, the
+    head among them, of experts those that a token goes through. Scales of groups count, those of rows do not.
+    `quantization` is EngineConfig's; routers keep `dtype_bytes` under all."""
+    chosen = tuple(f".experts.{expert}." for expert in range(config.get("num_experts_per_tok", 0)))
+    routers = sizes = 0
+    for tensor, shape in tensor_shapes(config).items():
+        is_table = tensor == "model.embed_tokens.weight" and not config["tie_word_embeddings"]
+        is_idle = ".experts." in tensor and not any(expert in tensor for expert in chosen)
+        if len(shape) != 2 or is_table or is_idle:
+            continue
+        if tensor.endswith("mlp.gate.weight"):
+            routers += math.prod(shape)
+        else:
+            sizes += math.prod(shape)
+    return routers * dtype_bytes + int(sizes * (_bytes_of(quantization) or dtype_bytes))
+
+
+def _bytes_of(quantization: str) -> float:
+    """Of one weight; 0 where nothing is quantised."""
     if quantization.startswith("int4-"):
-        group_size = int(quantization.split("-")[1])
-        return sum(size // 2 + size // group_size * 2 for size in sizes)
-    return sum(sizes) * dtype_bytes
+        return 0.5 + 2 / int(quantization.split("-")[1])
+    return 1.0 if quantization == "int8" else 0.0
 
 
 def write_safetensors(path: Path, shapes: dict[str, tuple[int, ...]]) -> None:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from quire.api.bench.engine import Engine, add_shape_option, prompts, settings_of
 from quire.api.bench.options import Options, whole, write_file, write_result
 from quire.api.bench.pictures import percentile_picture
-from quire.api.bench.shapes import step_bytes
+from quire.api.bench.shapes import SHAPES, step_bytes
 
 if TYPE_CHECKING:
     from quire.base.config import EngineConfig
@@ -46,8 +46,12 @@ def step(words: Sequence[str]) -> int:
         f"native {1000 * median(native_s):.3f} ms, host {1000 * median(host_s):.3f} ms\n"
         f"Host share: {100 * share:.1f} % ({asked.batch_size * len(steps_s) / sum(steps_s):.1f} tokens/s)"
     )
-    if asked.shape and any(native_s):
-        print(reading.compare(_weight_bytes(asked.shape, engine.config), median(steps_s)))
+    if asked.shape and asked.batch_size > 1 and "num_experts" in SHAPES[asked.shape]:
+        print(
+            "Weights: which experts a batch reads depends on its tokens; compared with --batch-size 1 only."
+        )
+    elif asked.shape and any(native_s):
+        print(reading.compare(_weight_bytes(engine.config), median(steps_s)))
     result = {
         "model_id": engine.config.card.name,
         "batch_size": asked.batch_size,
@@ -87,8 +91,8 @@ class Reading:
         )
 
 
-def _weight_bytes(shape: str, config: EngineConfig) -> int:
-    return step_bytes(shape, {"float32": 4}.get(config.dtype, 2), config.quantization)
+def _weight_bytes(config: EngineConfig) -> int:
+    return step_bytes(config.card.hf_config, {"float32": 4}.get(config.dtype, 2), config.quantization)
 
 
 def decode_steps(

@@ -1,7 +1,7 @@
 """Ask → resolve → frozen: the settings table, and the immutable configuration that comes of it."""
 
 from quire.base.config.asked import Asked
-from quire.base.config.card import ModelCard, PoolingFacts
+from quire.base.config.card import ExpertFacts, ModelCard, PoolingFacts
 from quire.base.config.coverage import count_coverage
 from quire.base.config.parsers import FoundParsers
 from quire.base.config.pooler import PoolerConfig
@@ -24,6 +24,7 @@ __all__ = [
     "Decision",
     "Effect",
     "EngineConfig",
+    "ExpertFacts",
     "FoundParsers",
     "LogConfig",
     "ModelCard",

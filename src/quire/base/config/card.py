@@ -38,12 +38,21 @@ class PoolingFacts(msgspec.Struct, frozen=True, kw_only=True):
     classifier_method: str = ""
 
 
+class ExpertFacts(msgspec.Struct, frozen=True, kw_only=True):
+    """The experts of each layer: how many there are, how many a token goes through, the inner width of one."""
+
+    count: int
+    chosen: int
+    width: int
+
+
 class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     """Facts read from a model folder (`config.json` and neighbours, with `--hf-overrides` applied).
 
     `max_model_len` is the longest context the checkpoint was made for, in tokens. `kv_heads` has one entry
     per layer. `hf_config` is the whole text config, for the family's own file. `sampling_defaults` are the
-    usable entries of `generation_config.json`. `is_encoder` is the family's: whole sequences, no KV cache.
+    usable entries of `generation_config.json`. `is_encoder` is the family's: whole sequences, no KV cache. `experts`
+    are in every layer, in place of its MLP.
     """
 
     folder: str
@@ -62,4 +71,5 @@ class ModelCard(msgspec.Struct, frozen=True, kw_only=True):
     hf_config: dict[str, Any]
     sampling_defaults: dict[str, Any] = {}
     is_encoder: bool = False
+    experts: ExpertFacts | None = None
     pooling: PoolingFacts = PoolingFacts()

@@ -146,8 +146,13 @@ def headroom_bytes(card: ModelCard, scheduler: SchedulerConfig, dtype: Dtype) ->
 
     18 hidden widths cover what a recorded forward pass holds at once: residual, norms, and an MLP of up to 4 times
     the width with gate and product; 3 logit rows are the logits, their log-probabilities and one temporary.
+    Experts in place of the MLP hold gate, up, product and result of each that a token goes through.
     """
-    activations = scheduler.max_num_batched_tokens * card.hidden_size * 18 * DTYPE_BYTES[dtype]
+    widths = card.hidden_size * 18
+    if card.experts is not None:
+        inner = card.experts.chosen * (3 * card.experts.width + card.hidden_size)
+        widths = max(widths, card.hidden_size * 6 + inner)
+    activations = scheduler.max_num_batched_tokens * widths * DTYPE_BYTES[dtype]
     logits = scheduler.max_num_seqs * card.vocab_size * 4 * 3
     return RUNTIME_BYTES + activations + logits
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from quire.base.config.asked import Asked
-from quire.base.config.card import ModelCard
+from quire.base.config.card import ExpertFacts, ModelCard
 from quire.base.config.memory import MemoryPlan
 from quire.base.config.precision import weight_bytes
 from quire.base.config.resolved import DTYPE_BYTES, CacheConfig
@@ -53,6 +53,11 @@ def _work_rates(card: ModelCard, cache: CacheConfig, memory: MemoryPlan) -> Work
     embedding = card.vocab_size * card.hidden_size
     is_tied = card.hf_config.get("tie_word_embeddings", card.model_type in TIED_FAMILIES)
     trunk = max(0, num_parameters - embedding * (1 if is_tied else 2))
+    experts = card.experts or ExpertFacts(count=0, chosen=0, width=0)
+    of_expert = card.num_layers * 3 * card.hidden_size * experts.width
+    trunk -= (
+        experts.count - experts.chosen
+    ) * of_expert  # those that a token does not go through cost it nothing
     heads = card.hf_config.get("num_attention_heads") or card.hf_config.get("n_head")
     num_heads = int(heads or card.hidden_size // card.head_dim)
     return WorkRates(
@@ -61,6 +66,9 @@ def _work_rates(card: ModelCard, cache: CacheConfig, memory: MemoryPlan) -> Work
         flops_per_sampled_row=2 * embedding,
         weight_bytes=memory.weight_bytes,
         kv_bytes_per_token=memory.kv_bytes // (cache.num_blocks * cache.block_size),
+        num_experts=experts.count,
+        chosen_experts=experts.chosen,
+        expert_bytes=memory.weight_bytes * of_expert // max(1, num_parameters),
     )
 
 

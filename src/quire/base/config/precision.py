@@ -94,4 +94,6 @@ def _estimated_parameters(card: ModelCard) -> int:
     mlp_width = int(card.hf_config.get("intermediate_size") or 4 * width)
     embeddings = card.vocab_size * width * (1 if card.hf_config.get("tie_word_embeddings") else 2)
     attention = 2 * width * card.head_dim * sum(query_heads + kv_heads for kv_heads in card.kv_heads)
+    if card.experts is not None:
+        mlp_width = card.experts.count * card.experts.width
     return embeddings + attention + card.num_layers * 3 * width * mlp_width

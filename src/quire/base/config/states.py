@@ -43,6 +43,7 @@ def by_value(state: States, *values: str) -> dict[str, State]:
 
 PARALLELISM = awaits("parallelism over several workers")
 EXPERTS = awaits("expert parallelism")
+ROUTING = awaits("reports of expert routing")
 LORA = awaits("LoRA adapters")
 SPECULATION = awaits("speculative decoding")
 MULTIMODAL = awaits("multimodal models")
@@ -58,7 +59,7 @@ WEIGHT_TRANSFER = awaits("weight updates at run time")
 
 NO_GPU = idle("it concerns GPU work, and none is done on this platform", "cpu")
 NO_GPU_KERNELS = idle("it chooses among GPU kernels, and none runs on this platform", "cpu")
-NO_MOE = idle("no family Quire knows has experts to route")
+NO_EXCHANGE = idle("all experts are on one device, and nothing is exchanged between them")
 NO_MLA = idle("no family Quire knows uses latent attention (MLA)")
 NO_COMPILER = idle("Quire compiles and captures nothing: kernels are ready when it starts")
 NO_BUILD = idle("it concerns building vLLM, and Quire is not built that way")

@@ -23,14 +23,19 @@ class KvEventsConfig(msgspec.Struct, frozen=True, kw_only=True):
 class WorkRates(msgspec.Struct, frozen=True, kw_only=True):
     """What the parts of a step cost, estimated from the model's shape: multiplications and additions, and bytes.
 
-    A pair is a token and one of the tokens it attends to, over all layers and heads.
+    A pair is a token and one of the tokens it attends to, over all layers and heads. Of `num_experts` in each layer a
+    token goes through `chosen_experts`; `expert_bytes` are one expert's in all layers. A step is taken to read as
+    many as its tokens can choose.
     """
 
     flops_per_token: int
     flops_per_pair: int
     flops_per_sampled_row: int
-    weight_bytes: int  # read once in each step
+    weight_bytes: int  # read once in each step, all experts included
     kv_bytes_per_token: int
+    num_experts: int = 0
+    chosen_experts: int = 0
+    expert_bytes: int = 0
 
 
 class WatchConfig(msgspec.Struct, frozen=True, kw_only=True):

@@ -53,7 +53,9 @@ class StepWatch:
             + num_pairs * rates.flops_per_pair
             + num_sampled * rates.flops_per_sampled_row
         )
-        self._read_bytes += rates.weight_bytes + num_read * rates.kv_bytes_per_token
+        idle_experts = max(0, rates.num_experts - num_tokens * rates.chosen_experts)
+        self._read_bytes += rates.weight_bytes - idle_experts * rates.expert_bytes
+        self._read_bytes += num_read * rates.kv_bytes_per_token
         self._written_bytes += num_tokens * rates.kv_bytes_per_token
 
     def publish(self) -> None:

@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from quire.base.config import ModelCard
+from quire.base.config import ExpertFacts, ModelCard
 from quire.base.errors import CheckpointError
 from quire.base.messages import GENERATION_CONFIG_FIELDS
 from quire.model.checkpoint.config_keys import ConfigKeys
@@ -60,6 +60,7 @@ def read_card(
         hf_config=config,
         sampling_defaults=sampling_defaults(generation),
         is_encoder=family.is_encoder,
+        experts=_experts(keys) if family.has_experts else None,
         pooling=read_pooling_facts(folder, {**whole, **config}, is_encoder=family.is_encoder),
     )
 
@@ -136,6 +137,14 @@ def _refuse_quantised(keys: ConfigKeys) -> None:
             f"{keys.source}: quantization_config asks for {method!r}, which Quire cannot run yet; "
             f"use the model's unquantised repository."
         )
+
+
+def _experts(keys: ConfigKeys) -> ExpertFacts:
+    return ExpertFacts(
+        count=keys.experts(),
+        chosen=keys.whole("num_experts_per_tok", least=1),
+        width=_first(keys, "moe_intermediate_size", "intermediate_size", least=1),
+    )
 
 
 def _first(keys: ConfigKeys, *names: str, **bounds: int) -> int:

@@ -159,6 +159,11 @@ class ConfigKeys:
             )
         return value
 
+    def experts(self) -> int:
+        """How many experts a layer has, which transformers gives one of two names."""
+        given = self.values.get("num_local_experts") is not None
+        return self.whole("num_local_experts" if given else "num_experts", least=1)
+
     def wholes(self, key: str, default: Any = _REQUIRED) -> list[int]:
         value = self._take(key, default)
         if not isinstance(value, list) or not all(isinstance(item, int) for item in value):

@@ -12,7 +12,7 @@ class Family:
 
     `defaults` are the values a key has when config.json leaves it out (older files do). An encoder looks both ways:
     it takes whole sequences, holds no KV cache and generates nothing. `counts_from_padding` is true where the first
-    `pad_token_id` + 1 of the learned positions are no text's.
+    `pad_token_id` + 1 of the learned positions are no text's, `has_experts` where each layer has them for an MLP.
     """
 
     model_type: str
@@ -21,6 +21,7 @@ class Family:
     defaults: dict[str, Any] = field(default_factory=dict)
     is_encoder: bool = False
     counts_from_padding: bool = False
+    has_experts: bool = False
 
 
 def _encoders(name: str, *more: str) -> tuple[str, ...]:
@@ -38,6 +39,10 @@ def _roberta(model_type: str, name: str) -> Family:
         is_encoder=True,
         counts_from_padding=True,
     )
+
+
+def _with_experts(model_type: str, name: str, defaults: dict[str, Any]) -> Family:
+    return Family(model_type, (f"{name}ForCausalLM",), f"{model_type}:{name}", defaults, has_experts=True)
 
 
 _GEMMA3 = {
@@ -68,15 +73,18 @@ FAMILIES: dict[str, Family] = {
         Family("gte", _encoders("Gte"), "gte:Gte", {"rope_theta": 16e4}, is_encoder=True),
         Family("llama", ("LlamaForCausalLM",), "llama:Llama"),
         Family("mistral", ("MistralForCausalLM",), "mistral:Mistral"),
+        _with_experts("mixtral", "Mixtral", {"num_experts_per_tok": 2, "rope_theta": 1e6}),
         Family("modernbert", _encoders("ModernBert"), "modernbert:ModernBert", is_encoder=True),
         Family("new", _encoders("New"), "gte:Gte", is_encoder=True),
         Family("nomic_bert", _encoders("NomicBert"), "nomic_bert:NomicBert", is_encoder=True),
         Family("olmo2", ("Olmo2ForCausalLM",), "olmo2:Olmo2"),
         Family("olmo3", ("Olmo3ForCausalLM",), "olmo2:Olmo2", _OLMO3),
+        _with_experts("olmoe", "Olmoe", {"num_experts_per_tok": 8}),
         Family("opt", ("OPTForCausalLM",), "opt:OPT"),
         Family("phi3", ("Phi3ForCausalLM",), "phi3:Phi3"),
         Family("qwen2", ("Qwen2ForCausalLM",), "qwen2:Qwen2"),
         Family("qwen3", ("Qwen3ForCausalLM",), "qwen3:Qwen3", {"head_dim": 128}),
+        _with_experts("qwen3_moe", "Qwen3Moe", {"head_dim": 128, "num_experts_per_tok": 8}),
         _roberta("roberta", "Roberta"),
         Family("smollm3", ("SmolLM3ForCausalLM",), "smollm3:SmolLM3", {"rope_theta": 2e6}),
         Family("stablelm", ("StableLmForCausalLM",), "stablelm:StableLM", {"partial_rotary_factor": 0.25}),

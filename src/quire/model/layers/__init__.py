@@ -3,8 +3,9 @@
 from quire.model.layers.attention import Attention
 from quire.model.layers.causal_lm import CausalLM
 from quire.model.layers.encoder import Encoder, EncoderAttention, TokenTypes
+from quire.model.layers.experts import Experts
 from quire.model.layers.layer import Layer
-from quire.model.layers.linear import SCHEMES, Embedding, Linear, hold_prepared
+from quire.model.layers.linear import SCHEMES, Embedding, GroupedLinear, Linear, Weighted, hold_prepared
 from quire.model.layers.network import Network
 from quire.model.layers.norm import LayerNorm, RMSNorm
 from quire.model.layers.pooled import PooledNetwork
@@ -21,6 +22,8 @@ __all__ = [
     "Embedding",
     "Encoder",
     "EncoderAttention",
+    "Experts",
+    "GroupedLinear",
     "Layer",
     "LayerCache",
     "LayerKV",
@@ -32,5 +35,6 @@ __all__ = [
     "Rotary",
     "StepInput",
     "TokenTypes",
+    "Weighted",
     "hold_prepared",
 ]

@@ -6,7 +6,7 @@ in its own, and the parameter is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,16 @@ class Scheme:
     op: ops.Op[[Tensor, Tensor | Prepared, Tensor | None, torch.dtype | None], Tensor]
     form: dict[str, Any] = field(default_factory=dict)
 
+    def prepare(self, weight: Tensor) -> Tensor | Prepared:
+        """A weight (N, K), or those of experts (E, N, K), as it is computed in."""
+        if weight.dim() == 3:
+            return self.prepare_each(weight, weight)
+        return self.op.prepare(weight, **self.form)
+
+    def prepare_each(self, weight: Tensor, experts: Iterable[Tensor]) -> Tensor | Prepared:
+        """The weights of `experts`, (N, K) each; of `weight`, (E, N, K), only shape and dtype matter."""
+        return ops.grouped_linear.prepare(weight, experts=experts, linear=self.op.name, **self.form)
+
 
 # by EngineConfig.quantization; "" is the checkpoint's own precision
 SCHEMES = {"": Scheme(ops.linear), "int8": Scheme(ops.linear_int8)} | {
@@ -36,16 +46,24 @@ SCHEMES = {"": Scheme(ops.linear), "int8": Scheme(ops.linear_int8)} | {
 
 class Linear(Layer):
     """y = x Wᵀ + b with weight (out_features, in_features). Several projections of the same input may be
-    stacked along out_features; `split` cuts the result again."""
+    stacked along out_features; `split` cuts the result again. With `keeps_type` the weight is in the network's type
+    under every scheme."""
 
-    def __init__(self, in_features: int, out_features: int | tuple[int, ...], *, bias: bool = False) -> None:
+    def __init__(
+        self,
+        in_features: int,
+        out_features: int | tuple[int, ...],
+        *,
+        bias: bool = False,
+        keeps_type: bool = False,
+    ) -> None:
         super().__init__()
         self.parts = list(out_features) if isinstance(out_features, tuple) else [out_features]
         self.weight: Tensor | Prepared = nn.Parameter(
             torch.empty(sum(self.parts), in_features), requires_grad=False
         )
         self.bias = nn.Parameter(torch.empty(sum(self.parts)), requires_grad=False) if bias else None
-
+        self.keeps_type = keeps_type
         self.scheme = ""
 
     def forward(self, x_TK: Tensor, out_dtype: torch.dtype | None = None) -> Tensor:
@@ -61,6 +79,36 @@ class Linear(Layer):
         return torch.split(self(x_TK), self.parts, dim=-1)
 
 
+class GroupedLinear(Layer):
+    """A projection for each of `num_experts`, without biases: weight (num_experts, out_features, in_features)."""
+
+    def __init__(self, num_experts: int, in_features: int, out_features: int) -> None:
+        super().__init__()
+        self.weight: Tensor | Prepared = nn.Parameter(
+            torch.empty(num_experts, out_features, in_features), requires_grad=False
+        )
+        self.keeps_type = False
+        self.scheme = ""
+
+    def forward(self, x_MK: Tensor, experts_TC: Tensor) -> Tensor:
+        """(T · C, out_features): a row for each expert that a token chose; x has a row for each token or for each of
+        these."""
+        return ops.grouped_linear(x_MK, experts_TC, self.weight)
+
+    def prepare(self, scheme: str) -> None:
+        """As Linear's."""
+        _prepare_weight(self, scheme)
+
+    def prepare_each(self, experts: Iterable[Tensor], dtype: torch.dtype, scheme: str) -> None:
+        """As `prepare`, with weights that are loaded one by one, in `dtype`."""
+        unfilled = torch.empty(self.weight.shape, dtype=dtype, device="meta")
+        weight = SCHEMES[scheme].prepare_each(unfilled, experts)
+        if isinstance(weight, Prepared):
+            hold_prepared(self, weight, scheme)
+        else:
+            self.weight = nn.Parameter(weight, requires_grad=False)
+
+
 class Embedding(Layer):
     """Rows of a table (num_rows, width), picked by index counted from row `first`. `as_head` uses the table as output
     projection."""
@@ -69,6 +117,7 @@ class Embedding(Layer):
         super().__init__()
         self.first = first
         self.weight: Tensor | Prepared = nn.Parameter(torch.empty(num_rows, width), requires_grad=False)
+        self.keeps_type = False
         self.scheme = ""
         self.is_head = False
 
@@ -93,18 +142,21 @@ class Embedding(Layer):
         return SCHEMES[self.scheme].op(hidden_RD, self.weight, None, out_dtype)
 
 
-def _prepare_weight(layer: Linear | Embedding, scheme: str) -> None:
+Weighted = Linear | GroupedLinear | Embedding  # layers whose weight is prepared
+
+
+def _prepare_weight(layer: Weighted, scheme: str) -> None:
     """Puts the provider's form of the weight in the parameter's place, so that one copy of it is held."""
     weight = layer.weight
     assert isinstance(weight, Tensor), "a weight is prepared once"
-    layer.scheme = scheme
-    prepared = SCHEMES[scheme].op.prepare(weight, **SCHEMES[scheme].form)
+    layer.scheme = "" if layer.keeps_type else scheme
+    prepared = SCHEMES[layer.scheme].prepare(weight)
     if isinstance(prepared, Prepared):
         hold_prepared(layer, prepared, scheme)
 
 
-def hold_prepared(layer: Linear | Embedding, prepared: Prepared, scheme: str) -> None:
+def hold_prepared(layer: Weighted, prepared: Prepared, scheme: str) -> None:
     """`prepared`, made under `scheme`, takes the place of the layer's parameter."""
-    layer.scheme = scheme
+    layer.scheme = "" if layer.keeps_type else scheme
     del layer.weight
     layer.weight = prepared

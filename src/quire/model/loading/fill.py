@@ -7,14 +7,14 @@ own; any other is allocated once and its parts are copied into it. `place` may t
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
 
 from quire.base.errors import CheckpointError
 from quire.model.checkpoint import TensorEntry
-from quire.model.loading.place import place
+from quire.model.loading.place import place, place_experts
 from quire.model.loading.weight_files import WeightFiles
 from quire.model.weight_map import Source, WeightMap
 
@@ -50,7 +50,10 @@ def fill_from_files(
 
         for name in parameters:
             source = weights.sources[name]
-            place(network, name, _join(source, read, dtype), scheme)
+            if source.experts:
+                place_experts(network, name, _each_expert(source, read, dtype), dtype, scheme)
+            else:
+                place(network, name, _join(source, read, dtype), scheme)
             placed(name)
             done_bytes += sum(known[part].size_bytes for part in source.names)
             report(done_bytes, total_bytes)
@@ -70,6 +73,12 @@ def _join(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> 
         joined[start : start + part.shape[0]].copy_(part)
         start += part.shape[0]
     return joined
+
+
+def _each_expert(source: Source, read: Callable[[str], Tensor], dtype: torch.dtype) -> Iterator[Tensor]:
+    length = len(source.names) // source.experts
+    for start in range(0, len(source.names), length):
+        yield _join(Source(source.names[start : start + length]), read, dtype)
 
 
 def _unpaired(part: Tensor, heads: int) -> Tensor:
@@ -102,13 +111,19 @@ def _check_names(
 
 def _check_shape(name: str, parameter: Tensor, source: Source, known: dict[str, TensorEntry]) -> None:
     shapes = [known[part].shape[::-1] if source.transposed else known[part].shape for part in source.names]
-    same = len({shape[1:] for shape in shapes}) == 1
-    joined = (sum(shape[0] for shape in shapes), *shapes[0][1:]) if all(shapes) and same else None
-    if joined != tuple(parameter.shape):
-        first = known[source.names[0]]
-        given = " + ".join(str(list(known[part].shape)) for part in source.names)
-        raise CheckpointError(
-            f"{first.file}: tensor {first.name!r} has shape {given}, config.json asks for {list(parameter.shape)}"
-            f"{' in all' if len(shapes) > 1 else ''} ({math.prod(parameter.shape)} numbers for {name}); the files "
-            f"do not belong to this config.json."
-        )
+    runs = max(source.experts, 1)
+    length = len(shapes) // runs
+    asked = tuple(parameter.shape[1:] if source.experts else parameter.shape)
+    for start in range(0, len(shapes), length):
+        run = shapes[start : start + length]
+        same = len({shape[1:] for shape in run}) == 1
+        joined = (sum(shape[0] for shape in run), *run[0][1:]) if all(run) and same else None
+        if joined != asked:
+            first = known[source.names[start]]
+            names = source.names[start : start + length]
+            given = " + ".join(str(list(known[part].shape)) for part in names)
+            raise CheckpointError(
+                f"{first.file}: tensor {first.name!r} has shape {given}, config.json asks for {list(asked)}"
+                f"{' in all' if length > 1 else ''} ({math.prod(asked)} numbers for {name}); the files "
+                f"do not belong to this config.json."
+            )

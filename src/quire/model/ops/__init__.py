@@ -4,11 +4,14 @@ from quire.model.ops.activation import activation
 from quire.model.ops.add import add
 from quire.model.ops.angles import angles
 from quire.model.ops.attention_batch import AttentionBatch
+from quire.model.ops.choose_experts import choose_experts
+from quire.model.ops.combine_experts import combine_experts
 from quire.model.ops.contract import Op
 from quire.model.ops.draw_tokens import FULL_WEIGHT, Truncation, draw_tokens, kept_weights, logit_scales
 from quire.model.ops.embedding import embedding
 from quire.model.ops.encoder_attention import encoder_attention
 from quire.model.ops.first_largest import first_largest
+from quire.model.ops.grouped_linear import grouped_linear
 from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import LayerKV, kv_write
 from quire.model.ops.layer_norm import layer_norm
@@ -35,11 +38,14 @@ __all__ = [
     "activation",
     "add",
     "angles",
+    "choose_experts",
+    "combine_experts",
     "draw_tokens",
     "embedding",
     "encoder_attention",
     "explain",
     "first_largest",
+    "grouped_linear",
     "keep_allowed",
     "kept_weights",
     "kv_write",

@@ -7,11 +7,14 @@ from typing import Any
 from quire.model.ops.activation import activation
 from quire.model.ops.add import add
 from quire.model.ops.angles import angles
+from quire.model.ops.choose_experts import choose_experts
+from quire.model.ops.combine_experts import combine_experts
 from quire.model.ops.contract import Choice, Op
 from quire.model.ops.draw_tokens import draw_tokens
 from quire.model.ops.embedding import embedding
 from quire.model.ops.encoder_attention import encoder_attention
 from quire.model.ops.first_largest import first_largest
+from quire.model.ops.grouped_linear import grouped_linear
 from quire.model.ops.keep_allowed import keep_allowed
 from quire.model.ops.kv_write import kv_write
 from quire.model.ops.layer_norm import layer_norm
@@ -35,6 +38,9 @@ OPS: dict[str, Op[..., Any]] = {
         linear,
         linear_int8,
         linear_int4,
+        grouped_linear,
+        choose_experts,
+        combine_experts,
         top_logits,
         rms_norm,
         layer_norm,

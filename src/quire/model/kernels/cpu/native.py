@@ -19,7 +19,7 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 11  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 12  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
@@ -36,7 +36,7 @@ _SIGNATURES: dict[str, list[Any]] = {
         f"quire_{op}": [c_void_p]
         for op in (
             *("linear", "linear_rows", "linear_int8", "linear_int8_rows", "linear_top", "linear_int8_top"),
-            *("linear_int4", "linear_int4_rows"),
+            *("linear_int4", "linear_int4_rows", "grouped_linear", "choose_experts", "combine_experts"),
             *("rms_norm", "rope", "activation", "attention", "kv_write", "rope_kv_write"),
             *("pointwise", "layer_norm", "angles", "embedding", "compact", "first_largest", "keep_allowed"),
             "draw_tokens",
@@ -95,13 +95,14 @@ def address_of(op: str) -> int:
     return address
 
 
-def check_index(index_T: Tensor, num_rows: int) -> Tensor:
-    """The index, contiguous. Raises TypeError or IndexError for one that does not pick rows of a table."""
+def check_index(index_T: Tensor, num_rows: int, *, is_given: bool = True) -> Tensor:
+    """The index, contiguous. Raises TypeError or IndexError for one that does not pick rows of a table. An index
+    that is not given to a recorded pass but made in it is as the op that makes it says."""
     if index_T.dtype is not torch.int64 or index_T.dim() != 1:
         raise TypeError(f"rows are picked by a vector of int64, not {index_T.dtype} {tuple(index_T.shape)}")
     if _keeper is None:
         check_bounds(index_T, num_rows)
-    else:
+    elif is_given:
         _keeper.expect_below(index_T, num_rows)
     return index_T.contiguous()
 
