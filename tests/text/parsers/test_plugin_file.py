@@ -173,6 +173,8 @@ def test_a_grammar_after_the_reasoning_of_a_class_needs_its_end(load):
     constraint = Constraint(grammar=Grammar(backend="guidance", kind="regex", text="a"))
     with pytest.raises(Unsupported, match="reasoning_end_str"):
         after_reasoning(constraint, reasoning_format("halves"), TOKENIZER, "")
+    r1 = after_reasoning(constraint, reasoning_format("nano"), TOKENIZER, "")
+    assert r1.reasoning_ends == ["</think>"]
     told = reasoning_format("halves", start="^", end="|")
     assert after_reasoning(constraint, told, TOKENIZER, "").reasoning_ends == ["|"]
 

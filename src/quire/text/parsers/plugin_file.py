@@ -70,9 +70,21 @@ def _of_classes(registered: Iterable[tuple[str, str, type[Any]]]) -> list[ToolFo
     return [
         ToolFormat(name=name, syntax=VllmCalls(parser=parser), is_own=True)
         if kind == "tools"
-        else ReasoningFormat(name=name, begins=(), ends=(), vllm_parser=parser, is_own=True)
+        else ReasoningFormat(
+            name=name,
+            begins=_mark(parser, "start_token"),
+            ends=_mark(parser, "end_token"),
+            vllm_parser=parser,
+            is_own=True,
+        )
         for kind, name, parser in registered
     ]
+
+
+def _mark(parser: type[Any], name: str) -> tuple[str, ...]:
+    """A marker that a class tells of itself: budgets of thinking and grammars go by it."""
+    mark = getattr(parser, name, None)
+    return (mark,) if isinstance(mark, str) and mark else ()
 
 
 def _check(one: ToolFormat | ReasoningFormat) -> None:
