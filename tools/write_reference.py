@@ -8,7 +8,7 @@ from pathlib import Path
 from quire.api.serverless import serverless_page
 from quire.base.config import SETTINGS
 from quire.base.config.reference import settings_page
-from quire.text.parsers import parsers_page
+from quire.text.parsers.reference import parsers_page
 
 FOLDER = Path(__file__).parent.parent / "docs" / "reference"
 PAGES = {

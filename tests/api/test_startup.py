@@ -14,6 +14,7 @@ from safetensors.numpy import save_file
 from quire.api.startup import prepare_startup
 from quire.base.config import Asked
 from quire.base.errors import CheckpointError, ConfigError
+from quire.text.parsers import REASONING_FORMATS, TOOL_FORMATS
 
 CONFIG = {
     "model_type": "qwen3",
@@ -54,6 +55,40 @@ def test_model_by_folder(tmp_path):
     assert resolution.engine.max_model_len == 512
     assert resolution.server.sampling_defaults == {"temperature": 0.6, "max_tokens": 40}
     assert resolution.server.served_model_names == [str(folder)]
+
+
+PLUGIN = """
+from quire.text.parsers.authoring import JsonCall, ReasoningFormat, ToolFormat
+FORMATS = [
+    ToolFormat(name="from_file", syntax=JsonCall(), begins=("<do>",)),
+    ReasoningFormat(name="from_file", begins=("<hm>",), ends=("</hm>",)),
+]
+"""
+
+
+@pytest.mark.parametrize("option", ["--tool-parser-plugin", "--reasoning-parser-plugin"])
+def test_formats_of_a_plugin_file_can_be_chosen(tmp_path, monkeypatch, option):
+    for table in (TOOL_FORMATS, REASONING_FORMATS):
+        monkeypatch.setitem(table, "from_file", None)  # forgotten after the test
+        monkeypatch.delitem(table, "from_file")
+    folder, file = make_folder(tmp_path / "m"), tmp_path / "plugin.py"
+    chosen = ["--tool-call-parser", "from_file", "--reasoning-parser", "from_file"]
+    with pytest.raises(ConfigError, match="'from_file' is not known"):
+        start(folder, *chosen)
+    with pytest.raises(ConfigError, match=f"{option}: there is no file"):
+        start(folder, *chosen, option, file)
+    file.write_text(PLUGIN)
+    server = start(folder, *chosen, option, file).resolution.server
+    assert (server.tool_call_parser, server.reasoning_parser) == ("from_file", "from_file")
+    assert REASONING_FORMATS["from_file"].begins == ("<hm>",)
+
+
+def test_what_ends_reasoning_must_end_it_as_the_parser_reads_it(tmp_path):
+    folder = make_folder(tmp_path / "m")
+    words = [folder, "--reasoning-parser", "qwen3", "--reasoning-config.reasoning_end_str"]
+    assert start(*words, "Now: </think>").resolution.server.reasoning_end == "Now: </think>"
+    with pytest.raises(ConfigError, match="reasoning_end_str 'Now:' does not end reasoning"):
+        start(*words, "Now:")
 
 
 def test_hf_overrides_change_the_card(tmp_path):

@@ -31,7 +31,7 @@ from quire.base.errors import EngineAsleep, InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
 from quire.base.observe import Progress
 from quire.engine.client import MODES, InProcessClient, Level, Mode, Standing
-from quire.text.parsers import REASONING_FORMATS
+from quire.text.parsers import reasoning_of
 from quire.text.pooling import (
     ClassificationRequestOutput,
     EmbeddingRequestOutput,
@@ -84,7 +84,7 @@ class LLM:
             ChatTemplate.load(folder, server.chat_template) if has_text else None,
             server.sampling_defaults,
         )
-        self._reasoning = REASONING_FORMATS.get(server.reasoning_parser)
+        self._reasoning = reasoning_of(server)
         self._session.extra_arguments = frozenset(self._client.extra_arguments)
         self._request_ids = map(str, itertools.count())
         self._pooling = OfflinePooling(self._client, self._session, self._request_ids)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from quire.base.config import Asked, FoundParsers, ModelCard, Resolution, resolve
+from quire.base.config import Asked, FoundParsers, ModelCard, Resolution, reasoning_plugin, resolve
 from quire.base.dotted import check_dotted
 from quire.base.errors import ConfigError
 from quire.base.hardware import Machine, probe_machine
@@ -24,7 +24,7 @@ from quire.model.checkpoint import (
     verify_checkpoint,
 )
 from quire.text.grammar import verify_backend
-from quire.text.parsers import find_parsers, reasoning_format, tool_format
+from quire.text.parsers import find_parsers, load_plugin_file, reasoning_format, reasoning_of, tool_format
 from quire.text.template import find_templates, read_override
 
 _ENGINE_CLASSES = ("worker_cls", "worker_extension_cls", "scheduler_cls")  # the engine process imports them
@@ -47,6 +47,7 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
     machine = probe_machine()
     asked.refuse_by_state(machine.platform)  # before a model is downloaded for nothing
     run_plugins(asked["plugins"])
+    _load_formats(asked)
     for setting in _ENGINE_CLASSES:
         if asked[setting] not in (None, "", "auto"):
             check_dotted(asked[setting], setting=setting)
@@ -80,6 +81,7 @@ def prepare_startup(asked: Asked, *, lap: Callable[[str], None] = lambda stage: 
         tokenizer_folder=tokenizer_folder,
         found_parsers=_found_parsers(asked, Path(tokenizer_folder or folder), card),
     )
+    reasoning_of(resolution.server)
     verify_backend(resolution.engine.grammar.backend)
     if resolution.server.traces is not None:
         from quire.api.tracing import verify_exporter
@@ -146,6 +148,17 @@ def _with_generation_config(card: ModelCard, source: str) -> ModelCard:
             setting="generation_config",
         )
     return msgspec.structs.replace(card, sampling_defaults=sampling_defaults(generation))
+
+
+def _load_formats(asked: Asked) -> None:
+    """Take up the formats of plugin files. One file may be named by both options."""
+    files = {
+        asked["tool_parser_plugin"]: "tool_parser_plugin",
+        reasoning_plugin(asked): "reasoning_parser_plugin",
+    }
+    for path, setting in files.items():
+        if path:
+            load_plugin_file(path, setting=setting)
 
 
 def _found_parsers(asked: Asked, folder: Path, card: ModelCard) -> FoundParsers:

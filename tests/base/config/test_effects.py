@@ -116,6 +116,11 @@ EFFECTS = {
         "engine.grammar.compile_timeout_s",
         0.5,
     ),
+    "reasoning-config": (
+        ["--reasoning-parser", "qwen3", "--reasoning-config.reasoning_end_str", "Done.</think>"],
+        "server.reasoning_end",
+        "Done.</think>",
+    ),
     "reasoning-parser": (["--reasoning-parser", "qwen3"], "server.reasoning_parser", "qwen3"),
     "response-role": (["--response-role", "bot"], "server.response_role", "bot"),
     "enable-prompt-tokens-details": (
@@ -204,6 +209,7 @@ EFFECTS = {
         "server.enable_tokenizer_info_endpoint",
         True,
     ),
+    "tokens-only": (["--tokens-only"], "server.tokens_only", True),
     "enable-scale-out": (["--enable-scale-out"], "server.enable_scale_out", True),
     "performance-mode": (
         ["--performance-mode", "throughput"],
@@ -289,6 +295,8 @@ SHOWN_ELSEWHERE = {
     "kv-events-config": "tests/engine/publisher/test_publisher.py",
     "kv-events-use-int-block-hashes": "tests/engine/kv/test_news.py",
     "enable-mfu-metrics": "tests/base/config/test_observing.py",
+    "tool-parser-plugin": "tests/api/test_startup.py",
+    "reasoning-parser-plugin": "tests/api/test_startup.py",
     "logits-processors": "tests/worker/sampling/test_own_steps.py",
     "plugins": "tests/base/test_plugins.py",
     "process-name-prefix": "tests/engine/client/test_process_settings.py",

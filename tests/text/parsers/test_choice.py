@@ -63,6 +63,17 @@ def test_signs_are_reachable():
                 assert (found.tool, found.reasoning)[place] == one.name
 
 
+def test_marks_of_a_reasoning_config_add_to_the_format():
+    told = reasoning_format("qwen3", start="Hm:", end="Enough.</think>\n\n")
+    assert (told.begins, told.ends, told.forced_end) == (("<think>", "Hm:"), ("</think>",), "Enough.</think>")
+    assert reasoning_format("qwen3", start="<think>\n").begins == ("<think>",)
+    assert reasoning_format("qwen3", start="<th").begins == ("<th",)
+    assert reasoning_format("", start="Hm:") is None
+    with pytest.raises(ConfigError, match="must close with </think>") as caught:
+        reasoning_format("qwen3", end="</think> Well:")
+    assert caught.value.setting == "reasoning_config"
+
+
 def test_names_are_checked():
     assert tool_format("none") is None
     assert reasoning_format("") is None

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from quire.text.parsers import REASONING_FORMATS, TOOL_FORMATS, parsers_page
+from quire.text.parsers import REASONING_FORMATS, TOOL_FORMATS
+from quire.text.parsers.reference import parsers_page
 
 PAGE = Path(__file__).parents[3] / "docs" / "reference" / "parsers.md"
 

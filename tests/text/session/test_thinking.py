@@ -6,7 +6,7 @@ import pytest
 
 from quire.base.errors import Unsupported
 from quire.base.messages import SamplingParams, ThinkingBudget
-from quire.text.parsers import REASONING_FORMATS
+from quire.text.parsers import REASONING_FORMATS, reasoning_format
 from quire.text.session.thinking import thinking_budget
 
 ASKED = SamplingParams(thinking_token_budget=5)
@@ -38,7 +38,20 @@ class Marked:
 )
 def test_where_reasoning_begins_is_read_off_the_prompt(name, prompt, starts_inside):
     budget = thinking_budget(ASKED, REASONING_FORMATS[name], Marked(prompt, begin=1, end=2), [5])
-    assert budget == ThinkingBudget(max_tokens=5, end_id=2, begin_ids=[1], starts_inside=starts_inside)
+    assert budget == ThinkingBudget(
+        max_tokens=5, end_id=2, forced_ids=[2], begin_ids=[1], starts_inside=starts_inside
+    )
+
+
+def test_what_is_written_at_the_end_may_be_a_sentence():
+    class Spelled(Marked):
+        def encode(self, text, *, add_special_tokens):
+            assert not add_special_tokens
+            return list(text.encode())
+
+    told = reasoning_format("granite", end="So: </think>")
+    budget = thinking_budget(ASKED, told, Spelled("", begin=1, end=2), [5])
+    assert (budget.forced_ids, budget.end_id) == ([*b"So: ", 2], 2)
 
 
 def test_none_is_made_where_none_is_asked_for():

@@ -30,14 +30,9 @@ from quire.base.errors import ConfigError, EngineFault, UserError
 
 
 def create_app(service: Service) -> Starlette:
-    routes = [
-        *probe_routes(service),
-        *openai_routes(service),
-        *responses_routes(service),
-        *anthropic_routes(service),
-        *pooling_routes(service),
-        *administration_routes(service),
-    ]
+    routes = [*probe_routes(service), *openai_routes(service), *administration_routes(service)]
+    if not service.config.tokens_only:
+        routes += [*responses_routes(service), *anthropic_routes(service), *pooling_routes(service)]
     app = Starlette(
         routes=[*routes, *web_routes(service.config, routes, public_paths=PUBLIC_PATHS)],
         middleware=_middleware(service.config),

@@ -3,7 +3,7 @@
 from quire.base.config.asked import Asked
 from quire.base.config.card import ExpertFacts, ModelCard, PoolingFacts
 from quire.base.config.coverage import count_coverage
-from quire.base.config.parsers import FoundParsers
+from quire.base.config.parsers import FoundParsers, reasoning_plugin
 from quire.base.config.pooler import PoolerConfig
 from quire.base.config.resolve import Resolution, resolve
 from quire.base.config.resolved import (
@@ -37,5 +37,6 @@ __all__ = [
     "State",
     "Table",
     "count_coverage",
+    "reasoning_plugin",
     "resolve",
 ]

@@ -29,12 +29,6 @@ def choose_grammar(asked: Asked) -> tuple[GrammarConfig, list[Decision]]:
             "xgrammar or outlines",
             setting=SETTING,
         )
-    if given.get("reasoning_parser_plugin"):
-        raise ConfigError(
-            "--structured-outputs-config.reasoning_parser_plugin is refused: Quire has no reasoning parser "
-            "plugins yet",
-            setting=SETTING,
-        )
     switches = {
         name: _switch(given, name)
         for name in ("disable_any_whitespace", "disable_additional_properties", "enable_in_reasoning")

@@ -26,13 +26,17 @@ class Parsers:
     tool: str
     reasoning: str
     auto_tool_choice: bool
+    reasoning_start: str = ""
+    reasoning_end: str = ""
 
 
 def choose_parsers(asked: Asked, found: FoundParsers) -> tuple[Parsers, list[Decision]]:
-    """Options win over what was found. Raises ConfigError for automatic tool choice without a parser."""
+    """Options win over what was found. Raises ConfigError for automatic tool choice, and for marks of reasoning,
+    without a parser."""
     decisions = []
     tool, reasoning = _asked(asked, "tool_call_parser"), _asked(asked, "reasoning_parser")
-    reasoning = _one_name(reasoning, (asked["structured_outputs_config"] or {}).get("reasoning_parser"))
+    for setting in ("structured_outputs_config", "reasoning_config"):
+        reasoning = _one_name(reasoning, setting, (asked[setting] or {}).get("reasoning_parser"))
     for name, chosen, why in (
         ("tool-call-parser", tool, (found.tool, found.tool_reason)),
         ("reasoning-parser", reasoning, (found.reasoning, found.reasoning_reason)),
@@ -48,20 +52,52 @@ def choose_parsers(asked: Asked, found: FoundParsers) -> tuple[Parsers, list[Dec
             "name one with --tool-call-parser",
             setting="enable_auto_tool_choice",
         )
-    return Parsers(tool, reasoning, bool(tool) if auto is None else auto), decisions
+    start, end = (_text(asked, name) for name in ("reasoning_start_str", "reasoning_end_str"))
+    if (start or end) and not reasoning:
+        raise ConfigError(
+            "--reasoning-config needs a reasoning parser, and the model's chat template shows no known format: name "
+            "one with --reasoning-parser",
+            setting="reasoning_config",
+        )
+    parsers = Parsers(tool, reasoning, bool(tool) if auto is None else auto, start, end)
+    return parsers, decisions
 
 
-def _one_name(option: str | None, field: str | None) -> str | None:
-    """--structured-outputs-config has a field for what --reasoning-parser says."""
-    if not field or field == option:
+def reasoning_plugin(asked: Asked) -> str:
+    """The file of --reasoning-parser-plugin, which --structured-outputs-config may name as well; "" for none."""
+    option: str = asked["reasoning_parser_plugin"]
+    field = str((asked["structured_outputs_config"] or {}).get("reasoning_parser_plugin") or "")
+    if option and field not in ("", option):
+        raise ConfigError(
+            "--reasoning-parser-plugin and --structured-outputs-config.reasoning_parser_plugin differ "
+            f"({option[:60]!r} and {field[:60]!r}); give one",
+            setting="reasoning_parser_plugin",
+        )
+    return option or field
+
+
+def _text(asked: Asked, field: str) -> str:
+    value = (asked["reasoning_config"] or {}).get(field) or ""
+    if not isinstance(value, str):
+        raise ConfigError(
+            f"--reasoning-config.{field} {str(value)[:60]!r} is not allowed; give text",
+            setting="reasoning_config",
+        )
+    return value
+
+
+def _one_name(option: str | None, setting: str, field: str | None) -> str | None:
+    """Two settings have a field for what --reasoning-parser says. Raises ConfigError where they differ."""
+    name = "" if field == "none" else field
+    if not field or name == option:
         return option
     if option is not None:
+        flag = "--" + setting.replace("_", "-")
         raise ConfigError(
-            f"--reasoning-parser and --structured-outputs-config.reasoning_parser differ ({option!r} and "
-            f"{field[:60]!r}); give one",
+            f"--reasoning-parser and {flag}.reasoning_parser differ ({option!r} and {field[:60]!r}); give one",
             setting="reasoning_parser",
         )
-    return field
+    return name
 
 
 def _asked(asked: Asked, dest: str) -> str | None:

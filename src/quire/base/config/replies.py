@@ -35,6 +35,7 @@ SAME_NAME = (
     "enable_log_deltas",
     "enable_tokenizer_info_endpoint",
     "enable_scale_out",
+    "tokens_only",
     "fingerprint_mode",
 )
 

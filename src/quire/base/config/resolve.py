@@ -290,6 +290,8 @@ def _server(asked: Asked, card: ModelCard, parsers: Parsers) -> ServerConfig:
         histogram_buckets=choose_buckets(asked),
         tool_call_parser=parsers.tool,
         reasoning_parser=parsers.reasoning,
+        reasoning_start=parsers.reasoning_start,
+        reasoning_end=parsers.reasoning_end,
         enable_auto_tool_choice=parsers.auto_tool_choice,
         reasoning_effort_map=effort_map(asked),
         fingerprint_value=fingerprint_value(asked),

@@ -129,6 +129,8 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     sampling_defaults: dict[str, Any] = {}  # generation_config.json and overrides, as SamplingParams fields
     tool_call_parser: str = ""
     reasoning_parser: str = ""
+    reasoning_start: str = ""  # one more beginning of reasoning than the parser's
+    reasoning_end: str = ""  # what is written when a budget of thinking is spent; empty: the parser's end
     enable_auto_tool_choice: bool = False
     enable_prompt_tokens_details: bool = False
     enable_request_id_headers: bool = False
@@ -173,6 +175,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     enable_log_deltas: bool = False
     enable_tokenizer_info_endpoint: bool = False
     enable_scale_out: bool = False
+    tokens_only: bool = False  # no route takes or gives text
     fingerprint_mode: Literal["full", "hash", "custom", "none"] = "full"
     fingerprint_value: str = ""
     sse_keep_alive_s: float = 0.0  # of silence; 0: no such lines

@@ -10,13 +10,15 @@ from quire.base.messages.sampling import SamplingParams
 
 
 class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
-    """How many tokens of reasoning may come before its end marker, one token, is written for the model.
+    """How many tokens of reasoning may come before its end is written for the model: `forced_ids`, the last of which
+    is `end_id`.
 
     Reasoning begins with one of `begin_ids`, or has begun in the prompt already (`starts_inside`).
     """
 
     max_tokens: int
     end_id: int
+    forced_ids: list[int]
     begin_ids: list[int] = []
     starts_inside: bool = False
 

@@ -6,7 +6,7 @@ import msgspec
 
 from quire.base.constraints import Constraint
 from quire.base.errors import Unsupported
-from quire.text.parsers import REASONING_FORMATS, ReasoningFormat
+from quire.text.parsers import ReasoningFormat
 from quire.text.tokenizer import Tokenizer
 
 
@@ -14,9 +14,15 @@ def after_reasoning(
     constraint: Constraint, reasoning: ReasoningFormat, tokenizer: Tokenizer, prompt: str
 ) -> Constraint:
     """The constraint, from the end of the reasoning that follows `prompt` on. As `ReplyParser` reads it."""
-    if reasoning is REASONING_FORMATS["openai_gptoss"]:
+    if reasoning.name == "openai_gptoss":
         raise Unsupported(
             "structured_outputs is not supported for this model: its replies are channels, not one text",
+            field="structured_outputs",
+        )
+    if not reasoning.ends:
+        raise Unsupported(
+            "structured_outputs is not supported here: the plugin that reads this model's reasoning does not tell by "
+            "which marker it ends; start the server with --reasoning-config.reasoning_end_str",
             field="structured_outputs",
         )
     prompt = prompt.rstrip()

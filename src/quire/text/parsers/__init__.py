@@ -1,11 +1,12 @@
 """From a reply's text to content, reasoning and tool calls, while it streams: one engine, a table of formats."""
 
-from quire.text.parsers.choice import find_parsers, reasoning_format, tool_format
+from quire.text.parsers.choice import find_parsers, reasoning_format, reasoning_of, tool_format
 from quire.text.parsers.events import CallArguments, CallBegin, Content, Event, Reasoning
 from quire.text.parsers.formats import ReasoningFormat, ToolFormat
+from quire.text.parsers.plugin_file import load_plugin_file
+from quire.text.parsers.reading import ReplyReading
 from quire.text.parsers.reasoning_table import REASONING_FORMATS
-from quire.text.parsers.reference import parsers_page
-from quire.text.parsers.reply import ReplyParser, kept_markers
+from quire.text.parsers.reply import ReplyParser
 from quire.text.parsers.tool_table import GENERIC_CALLS, TOOL_FORMATS
 
 __all__ = [
@@ -19,10 +20,11 @@ __all__ = [
     "Reasoning",
     "ReasoningFormat",
     "ReplyParser",
+    "ReplyReading",
     "ToolFormat",
     "find_parsers",
-    "kept_markers",
-    "parsers_page",
+    "load_plugin_file",
     "reasoning_format",
+    "reasoning_of",
     "tool_format",
 ]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import TypeVar
 
-from quire.base.config import FoundParsers
+from quire.base.config import FoundParsers, ServerConfig
 from quire.base.errors import ConfigError
 from quire.text.parsers.formats import ReasoningFormat, ToolFormat
 from quire.text.parsers.reasoning_table import REASONING_FORMATS
@@ -41,9 +42,32 @@ def tool_format(name: str) -> ToolFormat | None:
     return _named(name, TOOL_FORMATS, "tool_call_parser")
 
 
-def reasoning_format(name: str) -> ReasoningFormat | None:
-    """The format `--reasoning-parser` names; None for "" and "none". Raises ConfigError listing the known ones."""
-    return _named(name, REASONING_FORMATS, "reasoning_parser")
+def reasoning_format(name: str, *, start: str = "", end: str = "") -> ReasoningFormat | None:
+    """The format `--reasoning-parser` names; None for "" and "none". Raises ConfigError listing the known ones.
+
+    `start` and `end` are those of `--reasoning-config`: one more beginning, and what is written when a budget of
+    thinking is spent. Raises ConfigError for an `end` whose last word is none of the format's own ends.
+    """
+    end = end.rstrip()
+    found = _named(name, REASONING_FORMATS, "reasoning_parser")
+    if found is None or not (start or end):
+        return found
+    ends = found.ends or ((end,) if end else ())  # a class of a plugin file keeps its markers to itself
+    if end and not end.endswith(ends):
+        raise ConfigError(
+            f"--reasoning-config.reasoning_end_str {end[:100]!r} does not end reasoning as the parser {name} reads "
+            f"it: it must close with {' or '.join(ends)}",
+            setting="reasoning_config",
+        )
+    begins = found.begins
+    if start and not (begins and start.startswith(begins)):
+        begins = (*(mark for mark in begins if not mark.startswith(start)), start)
+    return replace(found, begins=begins, ends=ends, forced_end=end)
+
+
+def reasoning_of(config: ServerConfig) -> ReasoningFormat | None:
+    """The format a server reads reasoning by. Raises ConfigError as `reasoning_format` does."""
+    return reasoning_format(config.reasoning_parser, start=config.reasoning_start, end=config.reasoning_end)
 
 
 def _named(name: str, formats: Mapping[str, _Format], setting: str) -> _Format | None:

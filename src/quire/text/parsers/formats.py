@@ -10,7 +10,10 @@ import string
 import uuid
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
+
+from quire.text.parsers.events import Outbox
+from quire.text.parsers.source import Source, Steps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +65,26 @@ class PythonCall:
     """`name(key=value, …)`, in a list or one after the other; values are Python literals."""
 
 
-CallSyntax: TypeAlias = JsonCall | NamedCall | TaggedCall | PythonCall
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OwnCalls:
+    """Calls that a function of a plugin file reads.
+
+    `read(source, outbox, ends, is_bare)` goes from behind a block's marker through its end. It returns False where
+    what comes is no call; that text, which the source keeps until a CallDraft is told, is then content. `is_bare`
+    says that no marker announced the block.
+    """
+
+    read: Callable[[Source, Outbox, tuple[str, ...], bool], Steps[bool]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VllmCalls:
+    """Whole replies are read by a class with vLLM's interface, from a plugin file."""
+
+    parser: type[Any]
+
+
+CallSyntax: TypeAlias = JsonCall | NamedCall | TaggedCall | PythonCall | OwnCalls | VllmCalls
 
 
 def long_id() -> str:
@@ -88,7 +110,7 @@ class ToolFormat:
     """
 
     name: str
-    models: str
+    models: str = "those of a plugin file"
     syntax: CallSyntax
     begins: tuple[str, ...] = ()
     ends: tuple[str, ...] = ()
@@ -97,6 +119,9 @@ class ToolFormat:
     signs: tuple[tuple[str, ...], ...] = ()
     model_types: tuple[str, ...] = ()
     new_id: Callable[[], str] = long_id
+    is_own: bool = (
+        False  # of a plugin file: what goes wrong while it reads is logged, and the text is content
+    )
 
     @property
     def json_syntax(self) -> JsonCall | None:
@@ -129,10 +154,12 @@ class ReasoningFormat:
     `starts_inside` says whether a reply is reasoning from its first character. `also_ends` are markers of
     something else that ends reasoning and is not read with it. With `anywhere`, reasoning may begin in the middle
     of content. `label` may follow the beginning. `dropped` markers stand around the answer and mean nothing.
+    `forced_end`, which closes with one of `ends`, is written for a model whose budget of thinking is spent; where it
+    is empty that end alone. With `vllm_parser` a class with vLLM's interface reads replies instead.
     """
 
     name: str
-    models: str
+    models: str = "those of a plugin file"
     begins: tuple[str, ...]
     ends: tuple[str, ...]
     starts_inside: bool = False
@@ -142,6 +169,9 @@ class ReasoningFormat:
     dropped: tuple[str, ...] = ()
     signs: tuple[tuple[str, ...], ...] = ()
     model_types: tuple[str, ...] = ()
+    forced_end: str = ""
+    vllm_parser: type[Any] | None = None
+    is_own: bool = False
 
     @property
     def markers(self) -> tuple[str, ...]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quire.text.parsers.formats import JsonCall, NamedCall, PythonCall, ToolFormat
+from quire.text.parsers.formats import JsonCall, NamedCall, PythonCall, TaggedCall, ToolFormat
 from quire.text.parsers.reasoning_table import REASONING_FORMATS
 from quire.text.parsers.tool_table import TOOL_FORMATS
 
@@ -44,6 +44,7 @@ def _syntax(tools: ToolFormat) -> str:
         return "name, then JSON arguments" + (f", strings in `{_cell(syntax.quote)}`" if syntax.quote else "")
     if isinstance(syntax, PythonCall):
         return "`name(key=value, …)`"
+    assert isinstance(syntax, TaggedCall)
     return f"a tag for each parameter, `{_cell(syntax.parameter_open)}…`"
 
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from quire.text.parsers.events import Event, Outbox
 from quire.text.parsers.formats import (
     JsonCall,
     NamedCall,
+    OwnCalls,
     PythonCall,
     ReasoningFormat,
     TaggedCall,
@@ -22,6 +24,7 @@ from quire.text.parsers.python_calls import PythonCalls
 from quire.text.parsers.source import Source, Steps
 from quire.text.parsers.tagged_calls import TaggedCalls
 
+logger = logging.getLogger(__name__)
 HARMONY = ("openai", "openai_gptoss")
 
 
@@ -52,6 +55,7 @@ class ReplyParser:
             holds_space=tools is not None or bool(reasoning and reasoning.dropped),
             max_calls=max_calls,
         )
+        self._is_guarded = any(one.is_own for one in (tools, reasoning) if one is not None)
         self._dropped = (*(tools.dropped if tools else ()), *(reasoning.dropped if reasoning else ()))
         self._steps = self._reply()
         self._is_done = False
@@ -61,8 +65,8 @@ class ReplyParser:
         """Calls begun so far."""
         return self._outbox.num_calls
 
-    def feed(self, text: str) -> list[Event]:
-        """Take more text; what is certain now."""
+    def feed(self, text: str, token_ids: Sequence[int] = ()) -> list[Event]:
+        """Take more text; what is certain now. The text says it all: ids are for other parsers of this shape."""
         self._source.add(text)
         return self._go_on()
 
@@ -79,7 +83,21 @@ class ReplyParser:
                 next(self._steps)
             except StopIteration:
                 self._is_done = True
+            except Exception:
+                if not self._is_guarded:
+                    raise
+                logger.warning(
+                    "a format of a plugin file failed; the rest of the reply is content", exc_info=True
+                )
+                self._steps = self._rest()
+                return self._go_on()
         return self._outbox.take()
+
+    def _rest(self) -> Steps[None]:
+        """What a plugin's reader left: nothing is looked for any longer."""
+        if self._source.is_keeping:
+            self._outbox.content(self._source.take_kept())
+        yield from self._plain()
 
     def _reply(self) -> Steps[None]:
         names = {one.name for one in (self._tools, self._reasoning) if one is not None}
@@ -166,6 +184,8 @@ class ReplyParser:
             return (yield from NamedCalls(source, outbox, syntax, tools.ends).read())
         if isinstance(syntax, TaggedCall):
             return (yield from TaggedCalls(source, outbox, syntax, tools.ends).read())
+        if isinstance(syntax, OwnCalls):
+            return (yield from syntax.read(source, outbox, tools.ends, is_bare))
         assert isinstance(syntax, PythonCall)
         return (yield from PythonCalls(source, outbox, tools.ends, is_bare=is_bare).read())
 

@@ -26,20 +26,25 @@ def thinking_budget(
             "content (--reasoning-parser); use max_tokens",
             field=FIELD,
         )
-    ends = [tokenizer.token_to_id(end) for end in reasoning.ends]
-    end_id = next((token_id for token_id in ends if token_id is not None), None)
+    closing = reasoning.forced_end
+    ends = [end for end in reasoning.ends if not closing or closing.endswith(end)]
+    end, end_id = next(
+        ((end, i) for end in ends if (i := tokenizer.token_to_id(end)) is not None), ("", None)
+    )
     if end_id is None:
         raise Unsupported(
             f"{FIELD} is not supported for this model: the end of its reasoning is not one token of its vocabulary; "
             "use max_tokens",
             field=FIELD,
         )
+    lead = closing.removesuffix(end)
     begins = [tokenizer.token_to_id(begin) for begin in reasoning.begins]
     prompt = tokenizer.decode(prompt_token_ids[-_LAST_TOKENS:], skip_special_tokens=False).rstrip()
     opens = reasoning.starts_inside or prompt.endswith(reasoning.begins)
     return ThinkingBudget(
         max_tokens=sampling.thinking_token_budget,
         end_id=end_id,
+        forced_ids=[*(tokenizer.encode(lead, add_special_tokens=False) if lead else ()), end_id],
         begin_ids=[token_id for token_id in begins if token_id is not None],
         starts_inside=opens and not prompt.endswith(reasoning.ends),
     )

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
 import pytest_asyncio
 from tests.api.server.openai.test_chat import HELLO, events_of
 
 CHAT = "/v1/chat/completions"
 ROUTES = [f"{CHAT}/render", "/v1/completions/render", f"{CHAT}/derender", "/v1/completions/derender",
-          "/inference/v1/generate"]  # fmt: skip
+          "/inference/v1/generate", "/inference/v1/abort_requests"]  # fmt: skip
+
+
+TEXT_ROUTES = [CHAT, "/v1/completions", "/v1/responses", "/v1/messages", "/v1/embeddings", "/tokenize", "/detokenize",
+               "/invocations", "/generative_scoring", f"{CHAT}/render"]  # fmt: skip
 
 
 @pytest_asyncio.fixture
@@ -49,6 +55,38 @@ async def test_what_is_rendered_is_generated_as_the_request_itself(open_http, st
         for choice in part["choices"]:
             found[choice["index"]] += choice["token_ids"]
     assert found == expected
+
+
+async def test_tokens_alone_are_taken_and_given(make_service, connect, tokenizer):
+    async with connect(make_service(tokens_only=True)) as http:
+        served = (await http.get("/openapi.json")).json()["paths"]
+        generated = await http.post(
+            "/inference/v1/generate", json={"token_ids": tokenizer.encode("one"), "request_id": "mine"}
+        )
+        assert generated.status_code == 200, generated.text
+        assert set(generated.json()["choices"][0]) == {
+            "index", "token_ids", "finish_reason", "stop_reason", "logprobs"
+        }  # fmt: skip
+        for path in ("/abort_requests", "/inference/v1/abort_requests"):
+            assert (await http.post(path, json={"request_ids": ["mine"]})).json() == {"num_aborted": 0}
+        for path in ("/health", "/ready", "/metrics", "/v1/models", "/kv_event_sources"):
+            assert (await http.get(path)).status_code == 200
+        for path in TEXT_ROUTES:
+            assert path not in served
+            assert (await http.post(path, json={"messages": HELLO})).status_code == 404
+        assert (await http.get("/")).status_code == 404  # the chat page
+
+
+async def test_a_request_in_tokens_is_given_up_by_its_name(open_http):
+    open_http.engine.pause_after = 1
+    body = {"token_ids": [5], "request_id": "mine-1"}
+    reply = asyncio.create_task(open_http.post("/inference/v1/generate", json=body))
+    while not open_http.engine.num_in_flight:
+        await asyncio.sleep(0.001)
+    ended = await open_http.post("/inference/v1/abort_requests", json={"request_ids": ["mine", "mine-1"]})
+    assert ended.json() == {"num_aborted": 1}
+    assert open_http.engine.aborted == ["gen-mine-1"]
+    reply.cancel()
 
 
 async def test_each_prompt_of_a_completion_is_rendered(open_http, tokenizer):

@@ -87,12 +87,13 @@ async def abort_requests(service: Service, request: Request) -> Response:
 
 
 def _engine_ids(service: Service, asked: list[str]) -> list[str]:
-    """An engine id is a reply's id with two parts behind it, and that is the caller's own with a word before it."""
+    """An engine id is a reply's id with two parts behind it, and that is the caller's own with a word before it; of
+    requests in tokens it is that alone."""
     chosen = set(asked)
     matches = []
     for engine_id in service.client.request_ids():
         reply_id = engine_id.rsplit("-", 2)[0]
-        if chosen & {engine_id, reply_id, reply_id.partition("-")[2]}:
+        if chosen & {engine_id, reply_id, *(one.partition("-")[2] for one in (engine_id, reply_id))}:
             matches.append(engine_id)
     return matches
 

@@ -49,7 +49,11 @@ _DEVELOPMENT: tuple[tuple[str, str, Handler], ...] = (
 
 
 def administration_routes(service: Service) -> list[Route]:
-    rows = [*_ALWAYS, *(_DEVELOPMENT if service.config.has_dev_routes else ())]
+    config = service.config
+    rows = [*_ALWAYS, *(_DEVELOPMENT if config.has_dev_routes else ())]
+    if config.tokens_only:
+        abort = ("POST", "/abort_requests", engine.abort_requests)
+        rows = [*dict.fromkeys([*(row for row in rows if row[1] != "/invocations"), abort])]
     routes = [service_route(service, method, path, handler, _spec(path)) for method, path, handler in rows]
     return routes + [
         service_route(service, method, path, refusal(why), Spec(summary=why, tag="Refused", status=501))

@@ -61,6 +61,7 @@ def make_ask(
         chat_template_kwargs=_template_kwargs(session, fields),
         priority=fields.priority if isinstance(fields, MessagesRequest) else 0,
         cache_salt=(fields.cache_salt or "") if isinstance(fields, MessagesRequest) else "",
+        is_streamed=isinstance(fields, MessagesRequest) and fields.stream,
         cuts_max_tokens=True,
     )
 

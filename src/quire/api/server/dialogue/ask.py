@@ -31,6 +31,7 @@ class Ask:
     chat_template: str | None = None  # of the request itself
     documents: list[dict[str, str]] | None = None
     add_special_tokens: bool = False  # the template wrote them already
+    is_streamed: bool = False
     cuts_max_tokens: bool = False  # to what the context has room for, rather than refuse more
     priority: int = 0
     cache_salt: str = ""

@@ -59,9 +59,9 @@ async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dial
             cache_salt=ask.cache_salt,
             add_special_tokens=ask.add_special_tokens,
             grammar=reading.grammar,
-            reasoning=reading.reasoning_format,
+            reasoning=reading.reasoning,
         )
-    return Dialogue(Prepared(request, prompt, reading.shown_ids), reading)
+    return Dialogue(Prepared(request, prompt, reading.replies.shown_ids), reading)
 
 
 async def _cut(session: Session, ask: Ask, prompt: str) -> SamplingParams:
@@ -90,7 +90,8 @@ async def converse(
             for sample in output.outputs:
                 reader = readers.get((number, sample.index))
                 if reader is None:
-                    reader = SampleReader(dialogues[number].reading)
+                    one = dialogues[number]
+                    reader = SampleReader(one.reading, one.prepared.request.prompt_token_ids)
                     readers[number, sample.index] = reader
                 events = reader.read(sample)
                 news.append(News(sample, events, reader.finish_reason(sample)))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,47 +12,25 @@ from quire.base.constraints import Grammar
 from quire.base.errors import Unsupported
 from quire.text.grammar import forced_format, tool_call_grammar
 from quire.text.parsers import (
-    REASONING_FORMATS,
-    TOOL_FORMATS,
     Content,
     Event,
     Reasoning,
     ReasoningFormat,
-    ReplyParser,
-    ToolFormat,
-    kept_markers,
+    ReplyReading,
+    reasoning_of,
+    tool_format,
 )
 from quire.text.session import CompletionOutput, Session
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """What all samples of a request share. None and an empty name where nothing is looked for."""
+    """How the replies to one Ask are read, and what of them is shown. `grammar` holds calls that must be made."""
 
-    tools: ToolFormat | None
-    reasoning_parser: str
-    functions: dict[str, Any]
-    prompt: str
-    max_calls: int | None
+    replies: ReplyReading
+    reasoning: ReasoningFormat | None
     shows_reasoning: bool
-    shown_ids: frozenset[int]
-    grammar: Grammar | None = None  # of calls that must be made
-
-    @property
-    def reasoning_format(self) -> ReasoningFormat | None:
-        return REASONING_FORMATS.get(self.reasoning_parser)
-
-    def new_parser(self) -> ReplyParser | None:
-        """A parser for one sample; None where its text is content as it stands."""
-        if not (self.tools or self.reasoning_parser):
-            return None
-        return ReplyParser(
-            self.tools,
-            self.reasoning_format,
-            functions=self.functions,
-            prompt=self.prompt,
-            max_calls=self.max_calls,
-        )
+    grammar: Grammar | None = None
 
 
 def choose_reading(
@@ -75,25 +53,24 @@ def choose_reading(
             "start it with --reasoning-parser",
             field="include_reasoning",
         )
-    tool_format = TOOL_FORMATS.get(config.tool_call_parser if tools else "")
-    reasoning_parser = config.reasoning_parser
+    calls = tool_format(config.tool_call_parser if tools else "")
     grammar, max_calls = None, None if ask.parallel_tool_calls else 1
     if forced:
-        tool_format = forced_format(tool_format)
+        calls = forced_format(calls)
         several = ask.parallel_tool_calls and not isinstance(ask.tool_choice, dict)
-        grammar = tool_call_grammar(tool_format, forced, several=several)
-    markers = kept_markers(tool_format, REASONING_FORMATS.get(reasoning_parser))
-    functions = [tool["function"] for tool in tools or ()]
-    return Reading(
-        tools=tool_format,
-        reasoning_parser=reasoning_parser,
-        functions={one["name"]: one.get("parameters") for one in functions},
+        grammar = tool_call_grammar(calls, forced, several=several)
+    reasoning = reasoning_of(config)
+    replies = ReplyReading(
+        calls,
+        reasoning,
+        session.tokenizer,
         prompt=prompt,
+        tools=tools or (),
+        chat_template_kwargs=ask.chat_template_kwargs,
         max_calls=max_calls,
-        shows_reasoning=ask.include_reasoning,
-        shown_ids=session.tokenizer.special_ids_within(markers),
-        grammar=grammar,
+        is_streamed=ask.is_streamed,
     )
+    return Reading(replies, reasoning, ask.include_reasoning, grammar)
 
 
 def _check_tools(service: Service) -> None:
@@ -115,15 +92,15 @@ def _check_tools(service: Service) -> None:
 class SampleReader:
     """One sample: its text, piece by piece, becomes events."""
 
-    def __init__(self, reading: Reading) -> None:
-        self._parser = reading.new_parser()
+    def __init__(self, reading: Reading, prompt_token_ids: Sequence[int]) -> None:
+        self._parser = reading.replies.new_parser(prompt_token_ids)
         self._shows_reasoning = reading.shows_reasoning
 
     def read(self, sample: CompletionOutput) -> list[Event]:
         """What the sample's new text comes to."""
         if self._parser is None:
             return [Content(sample.text)] if sample.text else []
-        events = self._parser.feed(sample.text) if sample.text else []
+        events = self._parser.feed(sample.text, sample.token_ids)
         if sample.finish_reason is not None:
             events += self._parser.finish()
         return [event for event in events if self._shows_reasoning or not isinstance(event, Reasoning)]

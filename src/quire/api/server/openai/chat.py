@@ -151,6 +151,7 @@ def _ask(
         add_special_tokens=bool(fields.add_special_tokens),
         priority=fields.priority,
         cache_salt=fields.cache_salt or "",
+        is_streamed=fields.stream,
     )
 
 

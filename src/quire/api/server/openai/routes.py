@@ -32,6 +32,7 @@ from quire.api.server.openai.scale_out import (
     GENERATE_FIELDS,
     GenerateReply,
     GenerateRequest,
+    abort_tokens,
     generate_tokens,
     refuse_derender,
     render_chat,
@@ -55,6 +56,7 @@ _GENERATION, _MODELS, _TOKENS = "Generation", "Models", "Tokens"
 _DERENDER = Spec(summary="Refused: /detokenize makes text of tokens", tag="Refused", status=501)
 _INFO = Spec(summary="What the tokenizer is made of", tag=_TOKENS)
 
+_WITHOUT_TEXT = ("/v1/models", "/inference/")  # what --tokens-only serves
 _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
     (
         "POST",
@@ -160,6 +162,12 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
     ),
     (
         "POST",
+        "/inference/v1/abort_requests",
+        abort_tokens,
+        Spec(summary="Give requests up (--enable-scale-out)", tag=_TOKENS),
+    ),
+    (
+        "POST",
         "/v1/chat/completions/render",
         render_chat,
         Spec(summary="The tokens of a conversation (--enable-scale-out)", tag=_TOKENS, reply=GenerateRequest),
@@ -176,6 +184,8 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
 
 
 def openai_routes(service: Service) -> list[Route]:
+    if service.config.tokens_only:
+        return [service_route(service, *row) for row in _ROUTES if row[1].startswith(_WITHOUT_TEXT)]
     routes = [service_route(service, *row) for row in _ROUTES]
     if service.config.enable_tokenizer_info_endpoint:
         routes.append(service_route(service, "GET", "/tokenizer_info", tokenizer_info, _INFO))

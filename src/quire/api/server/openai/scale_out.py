@@ -16,6 +16,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import ASGIApp
 
+from quire.api.server.administration.engine import abort_requests
 from quire.api.server.body import convert, read_request
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.errors import HttpError
@@ -82,7 +83,7 @@ class GenerateReply(msgspec.Struct, kw_only=True):
 
 
 def require_scale_out(service: Service) -> None:
-    if not service.config.enable_scale_out:
+    if not (service.config.enable_scale_out or service.config.tokens_only):
         raise HttpError(
             "This route splits a request between servers and is switched off; start the server with "
             "--enable-scale-out.",
@@ -148,6 +149,11 @@ def _portable_sampling(request: EngineRequest) -> SamplingParams:
         tag = StructuredOutputsParams(structural_tag=request.constraint.grammar.text)
         sampling = msgspec.structs.replace(sampling, structured_outputs=tag)
     return sampling
+
+
+async def abort_tokens(service: Service, request: Request) -> Response:
+    require_scale_out(service)
+    return await abort_requests(service, request)
 
 
 async def generate_tokens(service: Service, request: Request) -> ASGIApp:

@@ -60,6 +60,7 @@ def make_ask(
             chat_template_kwargs=fields.chat_template_kwargs,
             priority=fields.priority,
             cache_salt=fields.cache_salt or "",
+            is_streamed=fields.stream,
         )
 
 

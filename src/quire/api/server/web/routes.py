@@ -21,7 +21,7 @@ def web_routes(
     config: ServerConfig, others: Sequence[BaseRoute], *, public_paths: Iterable[str]
 ) -> list[Route]:
     """The chat page, the reference page and the OpenAPI document, as far as `config` has them."""
-    pages = page_routes(has_chat=config.has_ui, has_reference=config.has_docs)
+    pages = page_routes(has_chat=config.has_ui and not config.tokens_only, has_reference=config.has_docs)
     if not config.has_docs:
         return pages
 

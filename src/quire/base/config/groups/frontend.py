@@ -86,6 +86,14 @@ SETTINGS = (
         doc="How the model writes tool calls: a name from docs/parsers.md, or none to leave them in the text.",
     ),
     Setting(
+        name="tool-parser-plugin",
+        group=GROUP,
+        is_for_server=True,
+        kind=kinds.text(),
+        default="",
+        doc="Python file with further formats for --tool-call-parser. It runs as part of the server.",
+    ),
+    Setting(
         name="enable-auto-tool-choice",
         group=GROUP,
         is_for_server=True,

@@ -46,9 +46,8 @@ SETTINGS = (
     ROWS.option("enable-scale-out", kinds.switch(), False, {},
                 "Serve the routes that split a request between servers: …/render makes tokens of a request, "
                 "/inference/v1/generate takes and gives tokens.", is_for_server=True),
-    ROWS.option("tokens-only", kinds.switch(), False,
-                refused("routes of text cost nothing beside those of tokens; give --enable-scale-out, which serves "
-                        "/inference/v1/generate"),
-                "Take and give tokens alone.", is_for_server=True),
+    ROWS.option("tokens-only", kinds.switch(), False, {},
+                "Take and give tokens alone: of the routes that generate only /inference/v1/generate is served.",
+                is_for_server=True),
 )
 # fmt: on
