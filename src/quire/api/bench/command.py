@@ -13,6 +13,7 @@ usage: quire bench COMMAND [options]
   quire bench latency       one batch after another through the engine, offline
   quire bench throughput    many requests at once through the engine, offline
   quire bench step          decode steps, and what part of them is spent outside native kernels
+  quire bench grammar       what holding replies to a JSON schema adds to a decode step
   quire bench startup       time to the first line and to ready, with its split
   quire bench kernels       each kernel's share of this machine's bandwidth and arithmetic, all measured here
   quire bench compare       Quire and installed peers in turn, as ratios
@@ -28,6 +29,7 @@ COMMANDS = {
     "latency": "offline",
     "throughput": "offline",
     "step": "step",
+    "grammar": "grammar",
     "startup": "startup",
     "kernels": "kernels",
     "compare": "compare",

@@ -17,6 +17,7 @@ from quire.api.bench.shapes import SHAPES, write_shape
 from quire.api.bench.workload import LAST_TOKEN_ID, token_ids
 from quire.base.commands import ResetPrefixes
 from quire.base.config import EngineConfig
+from quire.base.constraints import Constraint
 from quire.base.errors import ConfigError
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.engine.client import InProcessClient
@@ -66,8 +67,14 @@ class Engine:
         self.load_s = time.perf_counter() - started_s
         self._num_requests = 0
 
-    def submit(self, prompt: list[int], output_tokens: int) -> None:
-        """A greedy request that ends after exactly `output_tokens`. Raises ConfigError when it does not fit."""
+    def submit(
+        self,
+        prompt: list[int],
+        output_tokens: int,
+        temperature: float = 0.0,
+        constraint: Constraint | None = None,
+    ) -> None:
+        """A request that ends after exactly `output_tokens`. Raises ConfigError when it does not fit."""
         limit = self.config.max_model_len
         if len(prompt) + output_tokens > limit:
             raise ConfigError(
@@ -76,14 +83,15 @@ class Engine:
             )
         self._num_requests += 1
         sampling = SamplingParams(
-            temperature=0.0, max_tokens=output_tokens, ignore_eos=True, detokenize=False
+            temperature=temperature, max_tokens=output_tokens, ignore_eos=True, detokenize=False
         )
         self._client.submit(
             EngineRequest(
                 request_id=str(self._num_requests),
                 prompt_token_ids=prompt,
                 sampling=sampling,
-                seed=0,
+                constraint=constraint,
+                seed=self._num_requests,
                 arrival_s=time.monotonic(),
             )
         )

@@ -7,7 +7,7 @@ import contextlib
 import time
 from collections.abc import Callable, Sequence
 from statistics import median
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from quire.api.bench.engine import Engine, add_shape_option, prompts, settings_of
 from quire.api.bench.options import Options, whole, write_file, write_result
@@ -16,6 +16,7 @@ from quire.api.bench.shapes import SHAPES, step_bytes
 
 if TYPE_CHECKING:
     from quire.base.config import EngineConfig
+    from quire.base.constraints import Constraint
 
 WARM_STEPS = 8
 STEPS_BETWEEN = 5  # two probes of reading
@@ -33,9 +34,8 @@ def step(words: Sequence[str]) -> int:
     with settings_of(asked, given) as settings:
         engine = Engine(settings)
         reading = Reading()
-        steps_s, native_s = decode_steps(
-            engine, asked.batch_size, asked.context, asked.num_steps, reading.probe
-        )
+        batch = Batch(asked.batch_size, asked.context)
+        steps_s, native_s = decode_steps(engine, batch, asked.num_steps, reading.probe)
     if not any(native_s):
         print("No native kernel ran: there is no library, or --native-isa off; the whole step is host work.")
     host_s = [whole_s - inside_s for whole_s, inside_s in zip(steps_s, native_s, strict=True)]
@@ -95,8 +95,17 @@ def _weight_bytes(config: EngineConfig) -> int:
     return step_bytes(config.card.hf_config, {"float32": 4}.get(config.dtype, 2), config.quantization)
 
 
+class Batch(NamedTuple):
+    """Replies that a decode step goes on with: how many, after how many tokens each, and what they are held to."""
+
+    size: int
+    context: int
+    temperature: float = 0.0
+    constraint: Constraint | None = None
+
+
 def decode_steps(
-    engine: Engine, batch_size: int, context: int, num_steps: int, between: Callable[[], None]
+    engine: Engine, batch: Batch, num_steps: int, between: Callable[[], None] = lambda: None
 ) -> tuple[list[float], list[float]]:
     """Seconds of each decode step, whole and inside native kernels, once every prompt is computed. Every few of
     them `between` is called."""
@@ -104,11 +113,11 @@ def decode_steps(
 
     engine.forget_prefixes()
     # every sequence samples in a step only once all prompts are done; until then some tokens come early
-    room = 2 * num_steps + WARM_STEPS + batch_size * context
-    room = min(room, engine.config.max_model_len - context)
-    for prompt in prompts(batch_size, context, engine.config.card.vocab_size, 0):
-        engine.submit(prompt, room)
-    while engine.step() < batch_size:
+    room = 2 * num_steps + WARM_STEPS + batch.size * batch.context
+    room = min(room, engine.config.max_model_len - batch.context)
+    for prompt in prompts(batch.size, batch.context, engine.config.card.vocab_size, 0):
+        engine.submit(prompt, room, batch.temperature, batch.constraint)
+    while engine.step() < batch.size:
         pass
     for _ in range(WARM_STEPS):
         engine.step()
@@ -121,6 +130,8 @@ def decode_steps(
         tokens = engine.step()
         steps_s.append(time.perf_counter() - started_s)
         native_s.append(native_seconds() - before_s)
-        assert tokens == batch_size, f"a step gave {tokens} tokens for {batch_size} sequences"
+        # a grammar may force several at once
+        is_whole = tokens >= batch.size if batch.constraint else tokens == batch.size
+        assert is_whole, f"a step gave {tokens} tokens for {batch.size} sequences"
     engine.abandon()
     return steps_s, native_s

@@ -225,6 +225,24 @@ async def test_template_switches(http, engine, tokenizer):
     assert prompts[1].endswith("hello<|im_end|>\n")
 
 
+CALL = {"id": "a", "type": "function", "function": {"name": "look", "arguments": "{}"}}
+
+
+@pytest.mark.parametrize(
+    ("said", "lead"),
+    [
+        ({"tool_calls": [CALL]}, ""),
+        ({"content": None, "tool_calls": [CALL]}, ""),
+        ({"content": [{"type": "text", "text": "well"}, {"type": "text", "text": "then"}]}, "well\nthen"),
+    ],
+)
+async def test_what_is_echoed_may_be_nothing_or_parts(http, said, lead):
+    messages = [*HELLO, {"role": "assistant", **said}]
+    (choice,) = (await chat(http, messages=messages, echo=True))["choices"]
+    assert choice["message"]["content"] == lead + ANSWER
+    assert (await stream(http, messages=messages, echo=True))[0]["choices"][0]["delta"]["content"] == lead
+
+
 async def test_a_final_message_is_continued_and_echoed(http, engine, tokenizer):
     messages = [*HELLO, {"role": "assistant", "content": "I say "}]
     reply = await chat(http, messages=messages, continue_final_message=True, echo=True)

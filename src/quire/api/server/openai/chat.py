@@ -15,7 +15,7 @@ from quire.api.server.dialogue import Ask, Dialogue, News, converse, prepare_dia
 from quire.api.server.disconnect import unless_disconnected
 from quire.api.server.fields import renamed
 from quire.api.server.openai.chat_answer import ChatAnswer, delta_of
-from quire.api.server.openai.conversation import read_messages, read_tools
+from quire.api.server.openai.conversation import read_messages, read_tools, text_of
 from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
 from quire.api.server.openai.protocol_chat import (
@@ -171,7 +171,7 @@ def _call(
         listed=fields.logprob_token_ids or (),
     )
     role = service.config.response_role
-    lead = messages[-1]["content"] if fields.echo and messages[-1]["role"] == role else ""
+    lead = text_of(messages[-1]) if fields.echo and messages[-1]["role"] == role else ""
     return ChatCall(fields, head, dialogue, lead, role, speller)
 
 
