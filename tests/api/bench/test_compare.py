@@ -2,13 +2,10 @@
 
 import numpy
 import pytest
-from safetensors.torch import load_file
 
 from quire.api.bench.accuracy import evenly, logit_error
 from quire.api.bench.compare import FIGURES, READY, compared
 from quire.api.bench.formats import choose, offered
-from quire.api.bench.gguf_file import write_gguf
-from quire.api.bench.shapes import write_shape
 from quire.api.bench.startup import READY as READY_LINE
 from quire.api.bench.startup import split
 from quire.base.config import SETTINGS, Asked
@@ -32,18 +29,38 @@ def test_a_format_that_is_not_offered_is_refused_by_name():
 
 
 def test_ratios_are_taken_round_by_round_and_less_time_is_better():
-    rows = list(compared({"speed": {"a": [2.0, 6.0], "b": [1.0, 2.0]}, READY: {"a": [1.0], "b": [4.0]}}))
+    rows = list(compared({"speed": {"a": [2.0, 6.0], "b": [1.0, 2.0]}, READY: {"a": [1.0], "b": [4.0]}}, {}))
     assert [row["ratio"] for row in rows] == [
         {"min": 2.0, "median": 2.5, "max": 3.0},
         {"min": 4.0, "median": 4.0, "max": 4.0},
     ]
 
 
+def test_a_side_is_compared_with_quires_of_its_format_and_else_with_the_first():
+    speeds = {
+        "quire a": [8.0],
+        "quire b": [6.0],
+        "peer a": [2.0],
+        "peer b": [2.0],
+        "peer c": [2.0],
+        "url": [1.0],
+    }
+    formats = {name: name.split()[-1] for name in speeds if name != "url"}
+    rows = list(compared({"speed": speeds}, formats))
+    assert [(row["first"], row["other"], row["ratio"]["median"]) for row in rows] == [
+        ("quire a", "quire b", 8 / 6),
+        ("quire a", "peer a", 4.0),
+        ("quire b", "peer b", 3.0),
+        ("quire a", "peer c", 4.0),
+        ("quire a", "url", 8.0),
+    ]
+
+
 def test_rates_count_what_the_figure_names():
     prefill, decode, batch = FIGURES
-    assert prefill.rate(0.5, 0.5) == 1024
-    assert decode.rate(1.0, 3.0) == 16
-    assert batch.rate(0.1, 6.0) == 1024
+    assert prefill.rate(0.5) == 1024
+    assert decode.rate(2.0) == 16
+    assert batch.rate(6.0) == 1024
 
 
 def test_logit_error_of_equal_rows_is_nothing_and_of_others_is_its_definition():
@@ -74,17 +91,3 @@ def test_the_ready_line_is_taken_apart():
     )
     assert split(found.group(2)) == {"python": 0.03, "engine wait": 1.2}
     assert split(found.group(3)) == {"KV pool": 0.1}
-
-
-def test_a_gguf_holds_the_checkpoints_numbers(tmp_path):
-    gguf = pytest.importorskip("gguf")
-    folder = write_shape("tiny", tmp_path / "m", with_weights=True)
-    write_gguf(folder, tmp_path / "file")
-    read = gguf.GGUFReader(tmp_path / "file")
-    found = {tensor.name: gguf.dequantize(tensor.data, tensor.tensor_type) for tensor in read.tensors}
-    exact = load_file(folder / "model.safetensors")
-    assert len(found) == len(exact) == 2 + 11 * 2
-    assert numpy.array_equal(
-        found["blk.1.ffn_down.weight"], exact["model.layers.1.mlp.down_proj.weight"].float()
-    )
-    assert numpy.array_equal(found["output_norm.weight"], exact["model.norm.weight"].float())

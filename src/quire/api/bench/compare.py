@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
+import os
 import selectors
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from quire.api.bench.engine import prompts, say
 from quire.api.bench.formats import choose
-from quire.api.bench.gguf_file import write_gguf
 from quire.api.bench.options import Options, positive, whole, write_file, write_result
+from quire.api.bench.peers import PEERS, peer_sides, quire_server, usable_peers
 from quire.api.bench.pictures import figure_picture
 from quire.api.bench.serve import first_model
 from quire.api.bench.shapes import SHAPES, write_shape
@@ -27,15 +28,16 @@ from quire.api.bench.statistics import spread
 from quire.base.errors import ConfigError, QuireError
 from quire.base.hardware import probe_machine
 
-# peer → the packages it needs
-PEERS = {"transformers": ("transformers",), "llama.cpp": ("llama_cpp", "gguf")}
+# of a shape's sides, where nothing else is given
+DEFAULTS = {"max_model_len": 1024, "kv_cache_memory_bytes": 1 << 30}
 VOCABULARY = 1300  # what random prompts are drawn from; every model has more
+END_LIMIT_S = 20.0
 SETTLE_S = 0.3  # the last side's threads go to sleep
 
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """One thing that is measured: tokens per second over `counts` tokens, of the whole or only after the first."""
+    """One thing that is measured: tokens per second, of prompts and replies or of what comes after a first token."""
 
     name: str
     batch: int
@@ -43,11 +45,11 @@ class Figure:
     output_tokens: int
     is_decode: bool = False
 
-    def rate(self, first_s: float, total_s: float) -> float:
+    def rate(self, seconds: float) -> float:
         if self.is_decode:
-            return self.batch * (self.output_tokens - 1) / (total_s - first_s)
+            return self.batch * (self.output_tokens - 1) / seconds
         counted = self.input_tokens + (self.output_tokens if self.output_tokens > 1 else 0)
-        return self.batch * counted / total_s
+        return self.batch * counted / seconds
 
 
 FIGURES = (
@@ -71,6 +73,7 @@ class Side:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._complaints,
+            start_new_session=True,  # what it starts ends with it
         )
         try:
             self._answer()
@@ -80,18 +83,27 @@ class Side:
         self.ready_s = time.perf_counter() - started_s
 
     def measure(self, figure: Figure, seed: int) -> float:
-        asked = {
-            "prompts": prompts(figure.batch, figure.input_tokens, VOCABULARY, seed),
-            "output_tokens": figure.output_tokens,
-        }
+        """What decoding takes is what a whole reply takes more than its first token: not every server sends an event
+        for a token without text."""
+        drawn = prompts(figure.batch, figure.input_tokens, VOCABULARY, seed)
+        first_s = self._ask(drawn, 1) if figure.is_decode else 0.0
+        return figure.rate(self._ask(drawn, figure.output_tokens) - first_s)
+
+    def _ask(self, drawn: list[list[int]], output_tokens: int) -> float:
+        """Seconds until all replies had come."""
+        asked = {"prompts": drawn, "output_tokens": output_tokens}
         assert self._process.stdin is not None
         self._process.stdin.write(json.dumps(asked).encode() + b"\n")
         self._process.stdin.flush()
-        answer = self._answer()
-        return figure.rate(answer["first_s"], answer["total_s"])
+        return float(self._answer()["seconds"])
 
     def close(self) -> None:
-        self._process.kill()
+        """Its servers may take a while to end properly; what is left then is killed."""
+        self._process.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.communicate(timeout=END_LIMIT_S)
+        with suppress(ProcessLookupError):
+            os.killpg(self._process.pid, signal.SIGKILL)
         self._process.communicate()
         self._complaints.close()
 
@@ -102,7 +114,7 @@ class Side:
             line = self._process.stdout.readline() if selector.select(self._limit_s) else b""
         if not line:
             self._complaints.seek(0)
-            words = self._complaints.read().strip()[-400:] or f"nothing within {self._limit_s:g} s"
+            words = self._complaints.read().strip()[-800:] or f"nothing within {self._limit_s:g} s"
             raise QuireError(f"{self.name} gave no answer: {words}")
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -122,7 +134,9 @@ def compare(words: Sequence[str]) -> int:
             print("interrupted; this is what there is")
     if not results:
         return 130
-    rows = list(compared(results))
+    rows = list(
+        compared(results, {name: side["format"] for name, side in described.items() if "format" in side})
+    )
     print("\n".join(_line(row) for row in rows))
     write_result(asked.output_json, {"measurements": results, "ratios": rows})
     if asked.plot:
@@ -142,12 +156,17 @@ def _options() -> Options:
     )
     options.add_argument("--formats", default="bfloat16", metavar="A,B", help="of Quire; the first one leads")
     options.add_argument(
-        "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: installed ones"
+        "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: those that are here"
     )
     options.add_argument(
         "--base-url", nargs="+", default=[], help="running servers, without /v1, as further sides"
     )
     options.add_argument("--api-key", default="")
+    options.add_argument(
+        "--over-http",
+        action="store_true",
+        help="Quire's sides are servers too, for a comparison with servers on equal terms",
+    )
     options.add_argument("--num-rounds", type=whole(1), default=3)
     options.add_argument(
         "--limit-s", type=positive, default=300.0, help="give a side up that says nothing so long"
@@ -163,54 +182,31 @@ def _described(
 ) -> dict[str, dict[str, Any]]:
     """Sides by name, Quire's first. The checkpoint is written if need be."""
     formats = choose(asked.formats.split(","), probe_machine().platform)
-    peers = _peers(asked.peers)
-    settings = dict(given)
-    if "model" not in given:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-bench-"))) / asked.shape
-        say(f"writing a checkpoint of {asked.shape}'s shape")
-        write_shape(asked.shape, folder, with_weights=True)
-        settings = {"max_model_len": 1024, "kv_cache_memory_bytes": 1 << 30, **given, "model": str(folder)}
-    sides = {
-        f"quire {name}": {"side": "quire", "settings": {**settings, **keywords}}
-        for name, keywords in formats.items()
-    }
-    if "transformers" in peers:
-        sides["transformers bfloat16"] = {"side": "transformers", "folder": settings["model"]}
-    if "llama.cpp" in peers:
-        if "model" in given:
+    peers = usable_peers(asked.peers)
+    if "llama.cpp" in peers and "model" in given:
+        if asked.peers:
             raise ConfigError("--peers llama.cpp: its file can be written of a --shape only, not of --model")
-        sides["llama.cpp bfloat16"] = _llama_side(Path(settings["model"]))
+        say("llama.cpp is left out: its file can be written of a --shape only, not of --model")
+        peers.remove("llama.cpp")
+    scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="quire-bench-")))
+    ours: dict[str, Any] = {}
+    if "model" not in given:
+        say(f"writing a checkpoint of {asked.shape}'s shape")
+        folder = write_shape(asked.shape, scratch / asked.shape, with_weights=True)
+        ours = {name: value for name, value in DEFAULTS.items() if name not in given}
+        ours["model"] = str(folder)
+    sides = {}
+    for name, keywords in formats.items():
+        if asked.over_http:
+            side = quire_server(asked.engine_words, ours | keywords)
+        else:
+            side = {"side": "quire", "settings": given | ours | keywords}
+        sides[f"quire {name}"] = {**side, "format": name}
+    sides |= peer_sides(peers, Path((given | ours)["model"]), list(formats), scratch)
     for url in asked.base_url:
         model = first_model(url, asked.api_key)
         sides[url] = {"side": "url", "base_url": url, "model": model, "api_key": asked.api_key}
     return sides
-
-
-def _peers(asked: str) -> list[str]:
-    """The peers asked for, or those installed. Raises ConfigError for one that is unknown or not installed."""
-    names = [name for name in asked.split(",") if name]
-    for name in names:
-        if name not in PEERS:
-            raise ConfigError(
-                f"--peers: {name!r} is not known; give some of {', '.join(PEERS)}, or --base-url"
-            )
-    found = []
-    for name in names or PEERS:
-        missing = [package for package in PEERS[name] if not importlib.util.find_spec(package)]
-        if missing and names:
-            raise ConfigError(f"--peers {name}: {', '.join(missing)} is not installed here")
-        if missing:
-            say(f"{name} is left out: {', '.join(missing)} is not installed here")
-        else:
-            found.append(name)
-    return found
-
-
-def _llama_side(folder: Path) -> dict[str, Any]:
-    file = folder / "model.gguf"
-    say(f"writing {file.name}")
-    write_gguf(folder, file)
-    return {"side": "llama.cpp", "file": str(file), "num_threads": probe_machine().num_cores}
 
 
 def _measurements(
@@ -235,19 +231,25 @@ def _measurements(
                 yield side.name, figure.name, side.measure(figure, seed)
 
 
-def compared(results: dict[str, dict[str, list[float]]]) -> Iterator[dict[str, Any]]:
-    """Ratios of the first side to each other one, round by round; above 1 the first is better."""
+def compared(
+    results: dict[str, dict[str, list[float]]], formats: Mapping[str, str]
+) -> Iterator[dict[str, Any]]:
+    """Ratios of a side of Quire's to each other side, round by round; above 1 Quire's is better. It is the one of the
+    other side's format, the first where there is none. `formats` holds the sides' formats by name; `results` has
+    Quire's sides before all others."""
     for figure, by_name in results.items():
         first, *others = by_name
-        for other in others:
-            pairs = zip(by_name[first], by_name[other], strict=False)
-            ratios = [theirs / ours if figure == READY else ours / theirs for ours, theirs in pairs]
+        for place, other in enumerate(others):
+            alike = [name for name in list(by_name)[: place + 1] if formats.get(name) == formats.get(other)]
+            ours = alike[0] if alike and other in formats else first
+            pairs = zip(by_name[ours], by_name[other], strict=False)
+            ratios = [theirs / mine if figure == READY else mine / theirs for mine, theirs in pairs]
             if ratios:
                 yield {
                     "figure": figure,
-                    "first": first,
+                    "first": ours,
                     "other": other,
-                    "first_median": spread(by_name[first])["median"],
+                    "first_median": spread(by_name[ours])["median"],
                     "other_median": spread(by_name[other])["median"],
                     "ratio": spread(ratios),
                 }

@@ -31,11 +31,13 @@ class Options(argparse.ArgumentParser):
         return self.parse_args([_dashed(word) for word in words])
 
     def parse_with_engine(self, words: Sequence[str]) -> tuple[argparse.Namespace, dict[str, Any]]:
-        """Our options, and all others as `LLM` keywords, read through the settings table."""
+        """Our options, and all others as `LLM` keywords, read through the settings table; as words they are in the
+        former's `engine_words`."""
         known, rest = self.parse_known_args([_dashed(word) for word in words])
         asked = Asked.from_arguments(rest)
         given = {dest: found.value for dest, found in asked.given.items() if found.origin in ("flag", "file")}
         given.pop("config", None)
+        known.engine_words = rest
         return known, given
 
     def error(self, message: str) -> NoReturn:
