@@ -45,6 +45,10 @@ class Guarded:
         pids = [self.server.process.pid, *self.server.children()]
         return sum(_proportional_bytes(pid) for pid in pids)
 
+    def processor_s(self) -> float:
+        """Processor time that the server's processes have used."""
+        return sum(_processor_s(pid) for pid in (self.server.process.pid, *self.server.children()))
+
     def post(self, path: str, body: Any, **headers: str) -> tuple[int, str, float]:
         """(status, body, seconds); `body` bytes go as they are. Status 0: the server closed the connection."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
@@ -60,13 +64,19 @@ class Guarded:
             return 0, "", time.monotonic() - started_s
         return reply.status_code, reply.text, time.monotonic() - started_s
 
-    def refused(self, path: str, body: Any, field: str = "", limit_s: float = 1.0) -> str:
-        """Posts what must be refused, in time, with a 4xx that names `field`; returns the message."""
+    def refused(
+        self, path: str, body: Any, field: str = "", limit_s: float = 1.0, work_s: float | None = None
+    ) -> str:
+        """Posts what must be refused, in time, with a 4xx that names `field`; returns the message. With `work_s` the
+        server may use so much processor time for it, which other load on the machine does not change."""
+        before_s = self.processor_s()
         status, text, seconds = self.post(path, body)
+        used_s = self.processor_s() - before_s
         assert 400 <= status < 500, (status, text[:500])
         error = json.loads(text)["error"]
         assert not field or (error["param"] or "").startswith(field), error
         assert seconds < limit_s, f"refused after {seconds:.2f} s"
+        assert work_s is None or used_s < work_s, f"refused with {used_s:.2f} s of work"
         return str(error["message"])
 
     def raw(self, payload: bytes, read_bytes: int = 4096, timeout_s: float = 10.0) -> bytes:
@@ -98,6 +108,12 @@ def _proportional_bytes(pid: int) -> int:
         if line.startswith("Pss:"):
             return int(line.split()[1]) * 1024
     raise AssertionError(f"no Pss of process {pid}")
+
+
+def _processor_s(pid: int) -> float:
+    """Of all its threads, those that have ended too."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ import time
 
 from tools.reliability import deaths, hostile, loads
 from tools.reliability.figure import machine, table
+from tools.reliability.overload import overload
 
 # name → (n, n of --quick, measurement)
 FIGURES = {
@@ -24,7 +25,7 @@ FIGURES = {
     "nan": (20, 2, lambda n, _: deaths.poisoned_row(n)),
     "poison": (10, 3, lambda n, _: deaths.poison(n)),
     "streams": (4096, 256, lambda n, _: loads.many_streams(n)),
-    "overload": (300, 10, loads.overload),
+    "overload": (300, 10, overload),
     "disconnects": (10_000, 300, loads.disconnects),
     "memory": (100_000, 2000, loads.memory),
     "fuzz": (100_000, 2000, hostile.fuzz),

@@ -172,7 +172,8 @@ def drains(n: int, chooser: random.Random) -> Figure:
             await asyncio.sleep(0.01)
         await asyncio.sleep(chooser.random() * 0.5)
         server.signal(signal.SIGTERM)
-        await asyncio.sleep(0.02)
+        while await asyncio.to_thread(server.status, "/ready") == 200:  # until it has heard of it
+            await asyncio.sleep(0.005)
         late = await ask(server.port, "/v1/completions", {"prompt": "late"})
         return await asyncio.gather(*asking), late
 
@@ -184,7 +185,10 @@ def drains(n: int, chooser: random.Random) -> Figure:
             seconds.append(time.monotonic() - ended_s)
             # a request that reached the port after the signal is among the refused ones, not the running ones
             num_broken += sum(not reply.is_whole for reply in replies if reply.status == 200)
-            num_unrefused += late.status != 503 or "retry-after" not in late.headers
+            is_refused = late.status == 503 and "retry-after" in late.headers
+            num_unrefused += not is_refused
+            if not is_refused:
+                sys.stderr.write(f"a late request: {late.status} {late.error} {late.headers}\n")
     text = (
         f"{num_broken} streams broken, {num_codes} exits not 0, {num_unrefused} late requests not answered "
         f"503; exit after the last stream {spread(seconds)}"

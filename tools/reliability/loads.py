@@ -1,4 +1,4 @@
-"""Figures about load: many streams, more than the engine can take, callers who leave, and what stays in memory."""
+"""Figures about load: many streams, callers who leave, and what stays in memory."""
 
 from __future__ import annotations
 
@@ -45,66 +45,6 @@ def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
     return Figure(
         "concurrent streams, fixed-speed engine", "0 dropped, p99 ≤ 2 × median, ≤ 64 KiB", n, text, met
     )
-
-
-# tokens are a mean: 25 to 75. As many may wait as are seated: a caller who is taken waits about as long as one runs
-NUM_SEATS, STREAM_TOKENS, PACE_MS, QUEUED = 16, 50, 20, 16
-CAPACITY_HZ = NUM_SEATS / (STREAM_TOKENS * PACE_MS / 1000)
-
-
-async def _offer(port: int, rate_hz: float, seconds: float, chooser: random.Random) -> list[Reply]:
-    """Open loop: arrivals at random times, kept whatever became of those before. Times count from the schedule."""
-    body = {"prompt": [1, 2, 3], "ignore_eos": True, "stream": True}
-    asking = []
-    due_s = time.monotonic()
-    end_s = due_s + seconds
-
-    async def arrive(due_s: float) -> Reply:
-        num_tokens = chooser.randint(STREAM_TOKENS // 2, STREAM_TOKENS * 3 // 2)
-        reply = await ask(port, "/v1/completions", {**body, "max_tokens": num_tokens})
-        reply.sent_s = due_s
-        return reply
-
-    while (due_s := due_s + chooser.expovariate(rate_hz)) < end_s:
-        await asyncio.sleep(max(0.0, due_s - time.monotonic()))
-        asking.append(asyncio.create_task(arrive(due_s)))
-    return await asyncio.gather(*asking)
-
-
-def _tokens(replies: list[Reply]) -> int:
-    """Events of whole streams: one token each at this pace."""
-    return sum(len(reply.event_s) for reply in replies if reply.is_whole)
-
-
-def overload(seconds: int, chooser: random.Random) -> Figure:
-    """The same engine at its capacity, then at four times that."""
-    limits = ("--max-num-seqs", str(NUM_SEATS), "--max-num-queued-reqs", str(QUEUED))
-    with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(PACE_MS)) as server:
-        asyncio.run(_offer(server.port, CAPACITY_HZ, 2, chooser))
-        at_capacity = asyncio.run(_offer(server.port, CAPACITY_HZ, seconds, chooser))
-        beyond = asyncio.run(_offer(server.port, 4 * CAPACITY_HZ, seconds, chooser))
-    accepted = [reply for reply in beyond if reply.is_whole]
-    refused = [reply for reply in beyond if reply.status in (503, 429)]
-    num_lost = len(beyond) - len(accepted) - len(refused)
-    num_mute = sum("retry-after" not in reply.headers for reply in refused)
-    refusal_s = [reply.first_s for reply in refused]
-    calm_s = percentile([reply.first_s for reply in at_capacity if reply.is_whole], 0.99)
-    loaded_s = percentile([reply.first_s for reply in accepted], 0.99)
-    goodput = _tokens(beyond) / (_tokens(at_capacity) or 1)
-    text = (
-        f"accepted p99 first token {1000 * loaded_s:.0f} ms, at capacity {1000 * calm_s:.0f} ms; goodput "
-        f"{100 * goodput:.0f} %; refused {len(refused)} of {len(beyond)}, p99 "
-        f"{1000 * percentile(refusal_s, 0.99):.1f} ms, {num_mute} without Retry-After; "
-        f"{num_lost} lost ({seconds} s each)"
-    )
-    met = (
-        loaded_s <= 1.5 * calm_s
-        and goodput >= 0.95
-        and percentile(refusal_s, 0.99) < 0.020
-        and not (num_mute or num_lost)
-    )
-    bar = "p99 ≤ 1.5 ×, goodput ≥ 95 %, refused < 20 ms"
-    return Figure("4 × capacity, open loop", bar, len(beyond), text, met)
 
 
 def disconnects(n: int, chooser: random.Random) -> Figure:

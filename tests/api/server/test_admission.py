@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from tests.api.server.scripted_engine import engine_config, server_config
 
-from quire.api.server.admission import MAX_WAIT_S, QUEUE_PER_SEAT, Admission
+from quire.api.server.admission import LASTING_SHARE, MAX_WAIT_S, QUEUE_PER_SEAT, Admission
 from quire.base.errors import Overloaded
 
 SEATS = 8  # of the scripted engine, whose KV cache holds 1024 tokens
@@ -59,19 +59,54 @@ def test_the_automatic_limit_follows_the_measured_speed(make):
     assert refusal.value.retry_after_s == 30
 
 
-@pytest.mark.parametrize(("status", "path"), [("503", "completions"), ("429", "chat/completions")])
+def test_under_a_load_that_lasts_a_quarter_of_the_queue_is_kept(make):
+    limit = 2 * SEATS
+    admission = make(max_num_queued_reqs=limit)
+    queued, lengths = 0, []
+    for _ in range(limit * 4):  # after each end two requests come
+        for _ in range(2):
+            queued += admits(admission, SEATS + queued)
+        lengths.append(queued)
+        admission.note_end(SEATS + queued)
+        queued -= 1
+    assert lengths[:limit] == [*range(2, limit + 1), limit]  # the burst was taken whole
+    # then one place for two ends: every other request goes on being taken
+    for num_ends, length in enumerate(lengths[limit - 1 :]):
+        assert length == max(LASTING_SHARE * limit, limit - num_ends // 2)
+    for _ in range(SEATS - 2):  # one has ended since the last refusal
+        admission.note_end(SEATS)
+    assert not admits(admission, SEATS + limit // 2)  # which is one more refusal
+    for _ in range(SEATS):
+        admission.note_end(SEATS)
+    assert admits(admission, SEATS + limit - 1)
+
+
+def test_a_load_that_lasts_lowers_what_prompts_may_wait_too_and_a_short_queue_stays(make):
+    admission = make(max_num_queued_tokens=100, max_num_queued_reqs=1)
+    assert not admits(admission, 1, 60, 41)
+    for _ in range(10):
+        admission.note_end(1)
+        assert not admits(admission, 1, 60, 41)
+    assert [admits(admission, 1, 10, tokens) for tokens in (15, 16)] == [True, False]
+    assert admits(admission, 1, 0, 5000) and admits(admission, SEATS)
+
+
+@pytest.mark.parametrize(
+    ("status", "path"), [("503", "v1/completions"), ("429", "v1/chat/completions"), ("503", "invocations")]
+)
 async def test_one_too_many_is_refused_and_told_when_to_come_back(make_service, connect, status, path):
     service = make_service(max_num_queued_reqs=1, overload_status=status)
     service.client.pause_after = 1
     bodies = {
-        "completions": {"prompt": "hello", "max_tokens": 5},
-        "chat/completions": {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5},
+        "v1/completions": {"prompt": "hello", "max_tokens": 5},
+        "v1/chat/completions": {"messages": [{"role": "user", "content": "hello"}], "max_tokens": 5},
+        "invocations": {"prompt": "hello", "max_tokens": 5},
     }
     async with connect(service) as http:
-        waiting = [asyncio.create_task(http.post(f"/v1/{path}", json=bodies[path])) for _ in range(SEATS + 1)]
+        waiting = [asyncio.create_task(http.post(f"/{path}", json=bodies[path])) for _ in range(SEATS + 1)]
         while service.num_under_way < SEATS + 1:
             await asyncio.sleep(0)
-        refused = await http.post(f"/v1/{path}", json=bodies[path])
+        refused = await http.post(f"/{path}", content=b"no JSON, which nobody reads")
         assert (refused.status_code, refused.json()["error"]["code"]) == (int(status), "overloaded")
         assert int(refused.headers["retry-after"]) >= 1
         assert "max-num-queued-reqs" in refused.json()["error"]["message"]

@@ -1,6 +1,8 @@
 """Admission: how many requests may wait. Beyond that a request is refused in milliseconds, with when to come back.
 
-A queue does not make an engine faster: past what can start soon, it only makes everybody late.
+A queue does not make an engine faster: past what can start soon, it only makes everybody late. It is there for
+bursts, and the limits are those of a burst. A load that lasts fills it whatever its length, so the limits sink while
+requests have to be refused: those that are taken wait less, and no fewer are taken, for no seat stays empty.
 """
 
 from __future__ import annotations
@@ -18,12 +20,16 @@ MAX_WAIT_S = 30.0  # and not more than can start in this time, once the speed is
 NUM_RECENT_ENDS = 128
 MIN_ENDS = 16  # fewer tell no speed
 MAX_RETRY_S = 60
+LASTING_SHARE = 0.25  # of the limits, under a load that lasts
 
 
 class Admission:
     """Limits are counted over requests whose reply is not complete; the engine runs `max_num_seqs` of them at once.
 
     A configured limit of 0 is none; None is automatic. `speed` is measured while all seats are taken.
+
+    A refusal begins an overload. While it lasts two requests end for each place that the limits sink by; it is over
+    when a seatful of requests has ended and none was refused meanwhile.
     """
 
     def __init__(
@@ -39,6 +45,8 @@ class Admission:
         self._clock = clock
         self._last_end_s: float | None = None
         self._gaps_s: deque[float] = deque(maxlen=NUM_RECENT_ENDS)
+        self._num_ends = 0  # since the overload began
+        self._num_calm_ends = self._num_seats  # since the last refusal
 
     @property
     def speed(self) -> float:
@@ -61,17 +69,27 @@ class Admission:
             return self._max_tokens or math.inf
         return self._kv_tokens
 
+    @property
+    def share(self) -> float:
+        """Of the limits, what holds now: 1.0, and less while there is an overload."""
+        if self._num_calm_ends >= self._num_seats:
+            return 1.0
+        most = min(self.max_requests, QUEUE_PER_SEAT * self._num_seats)
+        return max(LASTING_SHARE, 1.0 - self._num_ends / (2 * most))
+
     def check(self, num_under_way: int, num_queued_tokens: int, num_new_tokens: int) -> None:
         """Raises Overloaded when one more request must not wait. With nothing in the queue any request may."""
         num_queued = max(0, num_under_way - self._num_seats)
-        if num_queued >= self.max_requests:
+        if num_queued >= self.share * self.max_requests:
             self._refuse(num_queued, f"{num_queued} requests are waiting (--max-num-queued-reqs)")
         num_tokens = num_queued_tokens + num_new_tokens
-        if num_queued_tokens and num_tokens > self.max_tokens:
+        if num_queued_tokens and num_tokens > self.share * self.max_tokens:
             self._refuse(num_queued, f"{num_tokens} prompt tokens would wait (--max-num-queued-tokens)")
 
     def note_end(self, num_under_way: int) -> None:
         """A request left; `num_under_way` were there with it."""
+        self._num_ends += 1
+        self._num_calm_ends += 1
         now_s = self._clock()
         if num_under_way < self._num_seats:
             self._last_end_s = None
@@ -82,9 +100,14 @@ class Admission:
 
     def _refuse(self, num_queued: int, why: str) -> None:
         wait_s = num_queued / self.speed if self.speed else 1.0
+        if self.share < 1.0:
+            why += f", which under a load that lasts is {self.share:.0%} of the limit"
         error = Overloaded(
             f"The server is at its limit: {why}. Try again later.",
             retry_after_s=max(1, min(MAX_RETRY_S, math.ceil(wait_s))),
         )
         error.status = self._status
+        if self.share == 1.0:
+            self._num_ends = 0
+        self._num_calm_ends = 0
         raise error

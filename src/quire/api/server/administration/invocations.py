@@ -37,6 +37,7 @@ SHAPES: tuple[Shape, ...] = (
 
 
 async def invocations(service: Service, request: Request) -> ASGIApp:
+    service.admit()  # before the body is read
     body = await read_body(request)
     names = _names(body)
     for shape in SHAPES:
