@@ -29,9 +29,9 @@ _SIGNATURES: dict[str, list[Any]] = {
     "quire_replay": [c_void_p, c_int64, c_int64],
     "quire_inside_ns": [],
     "quire_probe": [c_void_p],
-    "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
-    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
-    "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
+    "quire_linear_pack": [c_void_p, c_void_p, c_int64],
+    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64],
+    "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64],
     **{
         f"quire_{op}": [c_void_p]
         for op in (
