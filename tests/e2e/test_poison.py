@@ -57,4 +57,5 @@ def test_poison_is_refused_beside_an_innocent_stream(tmp_path, monkeypatch):
         assert manager.recv(100) == b"STOPPING=1"
     finally:
         server.process.kill()
+        server.process.wait()
         manager.close()

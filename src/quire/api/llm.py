@@ -29,7 +29,7 @@ from quire.base.config import Asked
 from quire.base.dotted import dotted_path
 from quire.base.errors import EngineAsleep, InvalidValue
 from quire.base.messages import OutputKind, SamplingParams
-from quire.base.observe import ByteProgress
+from quire.base.observe import Progress
 from quire.engine.client import MODES, InProcessClient, Level, Mode, Standing
 from quire.text.parsers import REASONING_FORMATS
 from quire.text.pooling import (
@@ -73,7 +73,7 @@ class LLM:
     def _load(self, startup: Startup) -> None:
         self.config = startup.resolution.engine
         server = startup.resolution.server
-        weights = ByteProgress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
+        weights = Progress("weights", self.config.card.weight_bytes, quiet_s=QUIET_LOADING_S)
         self._client = InProcessClient(self.config, lambda done_bytes, _: weights.update(done_bytes))
         weights.finish()
         has_text, folder = self.config.has_tokenizer, Path(self.config.text_folder)

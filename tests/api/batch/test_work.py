@@ -17,7 +17,6 @@ from starlette.routing import Route
 from quire.api.batch import lines as batch_lines
 from quire.api.batch.lines import parse_line, read_lines
 from quire.api.batch.output import BatchOutput
-from quire.api.batch.progress import BatchProgress
 from quire.api.batch.work import WAITING_PER_SEAT, BatchWork
 from quire.base.errors import ConfigError
 
@@ -66,7 +65,7 @@ async def run(source, target, *, seats=3, turns=None, folder=None, is_over=lambd
         lines = read_lines(file)
         for _ in range(output.num_done):
             next(lines)
-        work = BatchWork(route.app, output, BatchProgress(0, 0), max_inflight=seats, is_over=is_over)
+        work = BatchWork(route.app, output, 0, max_inflight=seats, is_over=is_over)
         task = asyncio.create_task(work.run(lines))
         try:
             if turns is not None:
@@ -170,7 +169,7 @@ async def test_a_slow_line_holds_up_only_so_many(tmp_path):
     output = BatchOutput(tmp_path / "out")
     output.continue_with([])
     with (tmp_path / "in").open("rb") as file:
-        work = BatchWork(app, output, BatchProgress(200, 0), max_inflight=2, is_over=lambda: False)
+        work = BatchWork(app, output, 200, max_inflight=2, is_over=lambda: False)
         task = asyncio.create_task(work.run(read_lines(file)))
         for _ in range(500):
             await asyncio.sleep(0)

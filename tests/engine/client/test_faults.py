@@ -13,7 +13,9 @@ import pytest
 
 from quire.base.errors import EngineDead, Quarantined
 from quire.base.messages import EngineRequest, TokenEvent
+from quire.base.wire import Downward, Submit
 from quire.engine.client import EngineState, InProcessClient, ProcessClient
+from quire.engine.client.link import EngineLink
 from tests.engine.client.test_process_client import read, spoken, wish
 from tests.faults import plugin_environment
 from tests.model.tiny import engine_config, random_prompts, tiny_checkpoint
@@ -95,6 +97,23 @@ async def test_who_ends_two_engines_is_quarantined_and_nobody_else(start, folder
     (harmless,) = await asyncio.gather(read(client, wish(1, [5, 6, 7])))
     assert harmless[-1].finish_reason == "length" and client.pid == pid
     assert client.num_streams == 0 and client.stats.num_blocks_used == 0
+
+
+async def test_a_suspect_waits_for_an_engine_that_is_ready(start, monkeypatch):
+    """A crash right after loading may swallow the news that loading is over: it would pass for a failure to load."""
+    client = await start("exit@1:77")
+    given_in: list[EngineState] = []
+    send = EngineLink.send
+
+    def watched(link: EngineLink, message: Downward) -> None:
+        if isinstance(message, Submit):
+            given_in.append(client.state)
+        send(link, message)
+
+    monkeypatch.setattr(EngineLink, "send", watched)
+    with pytest.raises(Quarantined):
+        await read(client, culprit())
+    assert given_in == [EngineState.READY] * 2 and client.num_restarts == 2
 
 
 async def test_requests_submitted_and_given_up_during_a_trial_are_not_lost(start):

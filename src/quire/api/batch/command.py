@@ -15,7 +15,6 @@ import msgspec
 
 from quire.api.batch.lines import read_lines
 from quire.api.batch.output import BatchOutput
-from quire.api.batch.progress import BatchProgress
 from quire.base.config import Asked, EngineConfig, ServerConfig
 from quire.base.errors import ConfigError
 
@@ -166,11 +165,10 @@ async def _work(
             next(lines)
         if output.num_done:
             print(f"quire: {output.num_done} of {total} results are there already", file=sys.stderr)
-        progress = BatchProgress(total, output.num_done)
         work = BatchWork(
             create_app(service),
             output,
-            progress,
+            total,
             max_inflight=options.seats or 2 * engine.scheduler.max_num_seqs,
             is_over=lambda: service.phase is Phase.DEAD,
         )
@@ -193,7 +191,6 @@ async def _work(
                 metrics.cancel()
                 await asyncio.gather(metrics, return_exceptions=True)
             await client.shutdown()
-    progress.finish()
     if not is_whole:
         print(
             f"quire: the engine ended ({client.failure}); {output.partial} holds what is done",
@@ -201,7 +198,5 @@ async def _work(
         )
         return 1
     output.finish()
-    print(
-        f"quire: {total} results in {output.path}, {progress.num_failed} failed in this run", file=sys.stderr
-    )
+    print(f"quire: {total} results in {output.path}, {work.num_failed} failed in this run", file=sys.stderr)
     return 0

@@ -11,8 +11,9 @@ from starlette.types import ASGIApp
 from quire.api.batch.calling import call_app
 from quire.api.batch.lines import ResultLine, answered_line, encode_line, parse_line, refused_line
 from quire.api.batch.output import BatchOutput
-from quire.api.batch.progress import BatchProgress
+from quire.base.observe import Progress, Unit
 
+REQUESTS = Unit("requests", window_s=30.0)
 WAITING_PER_SEAT = 4  # results that may wait for an earlier one, for each request under way
 
 
@@ -23,14 +24,15 @@ class BatchWork:
         self,
         app: ASGIApp,
         output: BatchOutput,
-        progress: BatchProgress,
+        num_lines: int,
         *,
         max_inflight: int,
         is_over: Callable[[], bool],
     ) -> None:
         self._app = app
         self._output = output
-        self._progress = progress
+        self.num_failed = 0
+        self._progress = Progress("batch", num_lines, output.num_done, unit=REQUESTS)
         self._seats = asyncio.Semaphore(max_inflight)
         self._most_waiting = WAITING_PER_SEAT * max_inflight
         self._is_over = is_over
@@ -48,6 +50,7 @@ class BatchWork:
             while open_lines:
                 if not await self._write(open_lines.popleft()):
                     return False
+            self._progress.finish()
             return True
         finally:
             for task in open_lines:
@@ -62,7 +65,10 @@ class BatchWork:
         if result is None:
             return False
         self._output.add(encode_line(result))
-        self._progress.count(failed=result.error is not None)
+        if result.error is not None:
+            self.num_failed += 1
+            self._progress.remark = f", {self.num_failed} failed"
+        self._progress.update(self._output.num_done)
         return True
 
     async def _answer(self, text: bytes) -> ResultLine | None:

@@ -52,13 +52,13 @@ class Engine:
     def __init__(self, settings: dict[str, Any]) -> None:
         from quire.api.startup import prepare_startup
         from quire.base.config import Asked
-        from quire.base.observe import ByteProgress
+        from quire.base.observe import Progress
 
         started_s = time.perf_counter()
         startup = prepare_startup(Asked.from_keywords(settings))
         self.config: EngineConfig = startup.resolution.engine
         weight_bytes = self.config.card.weight_bytes  # 0 without files: dummy weights are there at once
-        weights = ByteProgress("weights", weight_bytes, quiet_s=1.5)
+        weights = Progress("weights", weight_bytes, quiet_s=1.5)
         report = (lambda done_bytes, _: weights.update(done_bytes)) if weight_bytes else None
         self._client = InProcessClient(self.config, report)
         if weight_bytes:

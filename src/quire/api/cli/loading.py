@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from quire.base.observe import ByteProgress
+from quire.base.observe import Progress
 from quire.engine.client import EngineState, ProcessClient
 
 QUIET_S = 1.5  # a small model is there before anybody wonders
@@ -17,7 +17,7 @@ def show_loading(client: ProcessClient) -> None:
 
 
 def _watch(client: ProcessClient) -> None:
-    progress = ByteProgress("weights", client.load_total_bytes, quiet_s=QUIET_S)
+    progress = Progress("weights", client.load_total_bytes, quiet_s=QUIET_S)
     pause = threading.Event()
     while client.state is EngineState.LOADING and client.load_done_bytes < client.load_total_bytes:
         if client.load_done_bytes:  # before the first one, the engine imports its libraries

@@ -148,7 +148,7 @@ class ProcessClient:
         stream = self._journal.open(request, lambda: self._resume(request.request_id))
         if self.standing.holds:
             self._journal.hold(request.request_id)
-        elif self._trial.accused is None:
+        elif not self._trial.is_open:
             self._take_up(request.request_id)
         return stream
 
@@ -213,7 +213,7 @@ class ProcessClient:
         """Give the engine what was held."""
         self._vigil.begin(time.monotonic())
         for request_id in self._journal.let_in():
-            if self._trial.accused is None:
+            if not self._trial.is_open:
                 self._take_up(request_id)
 
     # ---- news ----
@@ -241,14 +241,19 @@ class ProcessClient:
             case Loading(done_bytes, total_bytes):
                 self.load_done_bytes, self.load_total_bytes = done_bytes, total_bytes
             case Ready():
-                self.ready = message
-                self.state = EngineState.READY
-                self._vigil.begin(time.monotonic())
-                self._link.hide()
-                if self._became_ready is not None and not self._became_ready.done():
-                    self._became_ready.set_result(None)
+                self._become_ready(message)
             case Failed(kind, text):
                 self._die(text, kind)
+
+    def _become_ready(self, message: Ready) -> None:
+        self.ready = message
+        self.state = EngineState.READY
+        self._vigil.begin(time.monotonic())
+        self._link.hide()
+        if self._trial.is_open:
+            self._try_next()
+        if self._became_ready is not None and not self._became_ready.done():
+            self._became_ready.set_result(None)
 
     async def _watch(self) -> None:
         """Replace a process that makes no progress although it has something to do."""
@@ -272,7 +277,7 @@ class ProcessClient:
         if self.ready is None:
             self._die(reason)
             return
-        culprit = None if was_killed or self.state is EngineState.LOADING else self._trial.accused
+        culprit = None if was_killed else self._trial.accused
         if culprit is not None and culprit in self._journal:
             self._convict(culprit, reason)
             self._replace(with_trial=False)
@@ -310,7 +315,8 @@ class ProcessClient:
             self._journal.take_back(request_id)
         # the latest first: whoever crashes an engine does so soon
         self._trial.open(reversed(self._journal.request_ids()) if with_trial else ())
-        self._try_next()
+        if not self._trial.is_open:
+            self._try_next()  # a trial waits for Ready, so that nobody is blamed for an engine that cannot load
 
     def _try_next(self) -> None:
         """Give the engine the next suspect alone; after the last one, everybody."""

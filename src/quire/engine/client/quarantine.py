@@ -32,6 +32,11 @@ class Trial:
         self._num_events = 0
         self._waiting: deque[str] = deque()
 
+    @property
+    def is_open(self) -> bool:
+        """Whether anybody is on trial, or will be once the engine is ready."""
+        return self.accused is not None or bool(self._waiting)
+
     def open(self, request_ids: Iterable[str]) -> None:
         """Suspects are tried in this order."""
         self.accused = None

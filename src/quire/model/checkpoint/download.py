@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from quire.base.errors import CheckpointError
-from quire.base.observe import ByteProgress
+from quire.base.observe import Progress
 from quire.model.checkpoint.locate import DownloadOptions
 
 WANTED_SUFFIXES = (".json", ".jinja", ".txt", ".model")
@@ -136,7 +136,7 @@ def _bytes_present(name: str, cache: Path) -> int:
 def _follow(name: str, jobs: list[Any], files: list[RemoteFile], cache: Path, show: bool) -> None:
     """Waits for all downloads, showing progress from what is on disk; the first failure ends the wait."""
     total_bytes = sum(file.size_bytes for file in files)
-    display = ByteProgress(name, total_bytes, _bytes_present(name, cache)) if show else None
+    display = Progress(name, total_bytes, _bytes_present(name, cache)) if show else None
     pending = set(jobs)
     while pending:
         done, pending = wait(pending, timeout=POLL_S)

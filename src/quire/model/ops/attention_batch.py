@@ -59,14 +59,14 @@ class WorkGroup:
 
     def distance(self) -> Tensor:
         """(I, rows, TILE) float32: how far each key lies behind each query."""
-        keys = self.tiles[:, None, None] * TILE_TOKENS + torch.arange(TILE_TOKENS)
+        keys = self.tiles[:, None, None] * TILE_TOKENS + torch.arange(TILE_TOKENS, device=self.tiles.device)
         return (self.positions[self.row_of_item].unsqueeze(-1) - keys).float()
 
     def slots_by_head(self, num_heads: int) -> Tensor:
         """(I · K · TILE,) indices of (slot, head) rows in a cache seen as (slots · K, H)."""
         found = self._slots_by_head.get(num_heads)
         if found is None:
-            heads = torch.arange(num_heads).view(1, num_heads, 1)
+            heads = torch.arange(num_heads, device=self.slots.device).view(1, num_heads, 1)
             found = (self.slots.unsqueeze(1) * num_heads + heads).view(-1)
             self._slots_by_head[num_heads] = found
         return found
@@ -86,7 +86,9 @@ class AttentionBatch:
     context_lens: list[int]
     block_tables: list[list[int]]
     block_size: int
-    _work: dict[tuple[int, int], list[WorkGroup]] = field(default_factory=dict, repr=False, compare=False)
+    _work: dict[tuple[int, int, torch.device], list[WorkGroup]] = field(
+        default_factory=dict, repr=False, compare=False
+    )
     _forms: dict[Any, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def once(self, make: Callable[[AttentionBatch], T]) -> T:
@@ -106,12 +108,13 @@ class AttentionBatch:
             )
         return spans
 
-    def work(self, window: int, max_scores: int) -> list[WorkGroup]:
-        """The step's row blocks in groups. `window` 0 sees the whole past, w the last w tokens, oneself
-        included. A group has at most `max_scores` (token, context token) pairs, or a single row block."""
-        key = (window, max_scores)
+    def work(self, window: int, max_scores: int, device: torch.device) -> list[WorkGroup]:
+        """The step's row blocks in groups, their tensors on `device`. `window` 0 sees the whole past, w the last w
+        tokens, oneself included. A group has at most `max_scores` (token, context token) pairs, or a single row
+        block."""
+        key = (window, max_scores, device)
         if key not in self._work:
-            self._work[key] = list(_plan(self, window, max_scores))
+            self._work[key] = list(_plan(self, window, max_scores, device))
         return self._work[key]
 
 
@@ -141,7 +144,7 @@ class _RowBlocks:
         )
 
 
-def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkGroup]:
+def _plan(batch: AttentionBatch, window: int, max_scores: int, device: torch.device) -> Iterator[WorkGroup]:
     lengths = np.diff(np.asarray(batch.query_starts, dtype=np.int64))
     tables = _padded(batch.block_tables)
     contexts = np.asarray(batch.context_lens, dtype=np.int64)
@@ -155,7 +158,7 @@ def _plan(batch: AttentionBatch, window: int, max_scores: int) -> Iterator[WorkG
         blocks = _row_blocks(batch, sequences, rows, window)
         max_items = max(1, max_scores // (rows * TILE_TOKENS))
         for part in _parts(blocks.num_tiles, max_items):
-            yield _work_group(blocks.select(part), contexts, tables, batch.block_size, window)
+            yield _work_group(blocks.select(part), contexts, tables, batch.block_size, window, device)
 
 
 def _row_blocks(batch: AttentionBatch, sequences: Ints, rows: int, window: int) -> _RowBlocks:
@@ -183,7 +186,9 @@ def _row_blocks(batch: AttentionBatch, sequences: Ints, rows: int, window: int) 
     return blocks.select(np.argsort(-blocks.num_tiles, kind="stable"))
 
 
-def _work_group(blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: int, window: int) -> WorkGroup:
+def _work_group(
+    blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: int, window: int, device: torch.device
+) -> WorkGroup:
     row_of_item, tile, ranks = _items(blocks.first_tile, blocks.num_tiles)
     keys = tile[:, None] * TILE_TOKENS + np.arange(TILE_TOKENS)  # positions
     queries = blocks.positions[row_of_item][:, :, None]
@@ -193,16 +198,20 @@ def _work_group(blocks: _RowBlocks, contexts: Ints, tables: Ints, block_size: in
     owner = blocks.sequence[row_of_item][:, None]
     written = np.minimum(keys, contexts[owner] - 1)
     slots = tables[owner, written // block_size] * block_size + written % block_size
+
+    def place(values: npt.NDArray[Any]) -> Tensor:
+        return torch.from_numpy(values).to(device)
+
     return WorkGroup(
-        tokens=torch.from_numpy(blocks.tokens),
-        kept=torch.from_numpy(np.flatnonzero(blocks.real)),
-        kept_tokens=torch.from_numpy(blocks.tokens[blocks.real]),
-        row_of_item=torch.from_numpy(row_of_item),
+        tokens=place(blocks.tokens),
+        kept=place(np.flatnonzero(blocks.real)),
+        kept_tokens=place(blocks.tokens[blocks.real]),
+        row_of_item=place(row_of_item),
         ranks=ranks,
-        slots=torch.from_numpy(slots),
-        hidden=torch.from_numpy(hidden),
-        positions=torch.from_numpy(blocks.positions),
-        tiles=torch.from_numpy(tile),
+        slots=place(slots),
+        hidden=place(hidden),
+        positions=place(blocks.positions),
+        tiles=place(tile),
     )
 
 

@@ -54,7 +54,8 @@ def _attend(query_NLH: Tensor, key_NLH: Tensor, value_NLH: Tensor, window: int) 
         low, high = (max(0, begin - window), min(length, end + window)) if window else (0, length)
         scores = query_NLH[:, begin:end] @ key_NLH[:, low:high].transpose(1, 2)
         if window:
-            distance = torch.arange(begin, end)[:, None] - torch.arange(low, high)
+            places = torch.arange(length, device=scores.device)
+            distance = places[begin:end, None] - places[low:high]
             scores.masked_fill_(distance.abs() > window, -torch.inf)
         blocks.append(scores.softmax(-1) @ value_NLH[:, low:high])
     return torch.cat(blocks, dim=1)

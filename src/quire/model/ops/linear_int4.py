@@ -95,12 +95,14 @@ def reference(
     weight = Int4Weight(weight_NK) if isinstance(weight_NK, Tensor) else weight_NK
     assert isinstance(weight, Int4Weight), "this weight was prepared for another provider"
     if not weight.rounds_inputs:
-        return linear.reference(x_MK, weight.rows(torch.arange(weight.shape[0])), bias_N, out_dtype)
+        return linear.reference(
+            x_MK, weight.rows(torch.arange(weight.shape[0], device=x_MK.device)), bias_N, out_dtype
+        )
     num_groups, group_size = weight.values_NGS.shape[1:]
     rounded, scale_M1 = round_rows(x_MK)
     padded = F.pad(rounded, (0, -x_MK.shape[1] % group_size))
     rounded_MGS = padded.view(len(x_MK), num_groups, group_size)
-    product = torch.zeros(len(x_MK), weight.shape[0])
+    product = scale_M1.new_zeros(len(x_MK), weight.shape[0])
     for group in range(num_groups):
         sums = rounded_MGS[:, group] @ weight.values_NGS[:, group].float().T  # exact: below 2^24
         product = product + sums * weight.scale_NG[:, group].float()

@@ -49,7 +49,7 @@ def reference(
     layer = _Layer(
         (cache.key, cache.key_scales), (cache.value, cache.value_scales), scale, soft_cap, slopes_N, sinks_N
     )
-    for work in batch.work(window, SCORE_BYTES // (4 * query_TNH.shape[1])):
+    for work in batch.work(window, SCORE_BYTES // (4 * query_TNH.shape[1]), query_TNH.device):
         _attend(output_TNH, query_TNH, layer, work)
     return output_TNH
 
@@ -69,7 +69,7 @@ def _attend(output_TNH: Tensor, query_TNH: Tensor, layer: _Layer, work: WorkGrou
     key_heads, head_dim = layer.key[0].shape[2:]
     query_BKMH = _fold_queries(query_TNH, work, key_heads) * layer.scale
     num_blocks, _, num_rows, _ = query_BKMH.shape
-    scores = torch.empty(len(work.row_of_item), key_heads, num_rows, TILE_TOKENS)
+    scores = query_BKMH.new_empty(len(work.row_of_item), key_heads, num_rows, TILE_TOKENS)
     for start, end, key in _tiles(*layer.key, work):
         query = query_BKMH[work.row_of_item[start:end]].view(-1, num_rows, head_dim)
         torch.bmm(query, key.transpose(1, 2), out=scores[start:end].view(-1, num_rows, TILE_TOKENS))
@@ -82,7 +82,7 @@ def _attend(output_TNH: Tensor, query_TNH: Tensor, layer: _Layer, work: WorkGrou
         torch.maximum(kept, tile_highest[start:end], out=kept)
     scores.sub_(highest_BKM[work.row_of_item].unsqueeze(-1)).exp_()
 
-    sums = torch.empty(len(scores), key_heads, num_rows, head_dim)
+    sums = scores.new_empty(len(scores), key_heads, num_rows, head_dim)
     for start, end, value in _tiles(*layer.value, work):
         weights = scores[start:end].view(-1, num_rows, TILE_TOKENS)
         torch.bmm(weights, value, out=sums[start:end].view(-1, num_rows, head_dim))

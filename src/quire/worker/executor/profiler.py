@@ -104,6 +104,7 @@ class StepProfiler:
             profile_memory=config.with_memory,
             with_stack=config.with_stack,
             with_flops=config.with_flops,
+            acc_events=True,  # of all steps: without it torch 2.11 warns that it keeps the last cycle
         )
 
     def _write(self, profile: profiler.profile) -> None:
