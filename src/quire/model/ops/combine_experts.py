@@ -17,7 +17,7 @@ def reference(x_RN: Tensor, weights_TC: Tensor) -> Tensor:
     """
     tokens, count = weights_TC.shape
     x_TCN = x_RN.view(tokens, count, -1)
-    total_TN = torch.zeros(tokens, x_TCN.shape[-1])
+    total_TN = torch.zeros(tokens, x_TCN.shape[-1], device=x_RN.device)
     for choice in range(count):
         total_TN = total_TN + weights_TC[:, choice, None] * x_TCN[:, choice].float()
     return total_TN.to(x_RN.dtype)

@@ -82,7 +82,7 @@ def reference(x_MK: Tensor, experts_TC: Tensor, weight_ENK: Tensor | Prepared) -
         multiply, weights = LINEARS[weight_ENK.linear].reference, weight_ENK.experts
     experts_R = experts_TC.flatten()
     x_RK = x_MK.repeat_interleave(len(experts_R) // max(len(x_MK), 1), 0)
-    out_RN = torch.empty((len(experts_R), weight_ENK.shape[1]), dtype=x_MK.dtype)
+    out_RN = torch.empty((len(experts_R), weight_ENK.shape[1]), dtype=x_MK.dtype, device=x_MK.device)
     for expert in sorted(set(experts_R.tolist())):
         chose_R = experts_R == expert
         out_RN[chose_R] = multiply(x_RK[chose_R], weights[expert])
