@@ -209,6 +209,7 @@ EFFECTS = {
         "server.enable_tokenizer_info_endpoint",
         True,
     ),
+    "enable-prompt-embeds": (["--enable-prompt-embeds"], "server.enable_prompt_embeds", True),
     "tokens-only": (["--tokens-only"], "server.tokens_only", True),
     "enable-scale-out": (["--enable-scale-out"], "server.enable_scale_out", True),
     "performance-mode": (

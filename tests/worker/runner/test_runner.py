@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from quire.base.config import EngineConfig
-from quire.base.messages import Chunk, SamplingParams, SequenceStart, StepPlan, StepResult
+from quire.base.messages import Chunk, PromptEmbeddings, SamplingParams, SequenceStart, StepPlan, StepResult
 from quire.model.kernels import configure
 from quire.model.kernels.cpu import native
 from quire.model.loading import load_model
@@ -28,8 +28,13 @@ def runner_of(config: EngineConfig) -> ModelRunner:
     return ModelRunner(config, network, allocate_caches(network.cache_shapes, config.cache, torch.float32))
 
 
-def greedy(runner: ModelRunner, prompts: list[list[int]], num_tokens: int) -> list[StepResult]:
-    """Prompts in one step, then one token each, step by step."""
+def greedy(
+    runner: ModelRunner,
+    prompts: list[list[int]],
+    num_tokens: int,
+    vectors: dict[int, PromptEmbeddings] | None = None,
+) -> list[StepResult]:
+    """Prompts in one step, then one token each, step by step. `vectors` stand in for a prompt's tokens."""
     texts = [list(prompt) for prompt in prompts]
     tables = [[8 * index + block for block in range(8)] for index in range(len(prompts))]
     starts = [
@@ -39,6 +44,7 @@ def greedy(runner: ModelRunner, prompts: list[list[int]], num_tokens: int) -> li
             token_ids=prompt,
             sampling=SamplingParams(temperature=0.0),
             seed=0,
+            embeddings=(vectors or {}).get(index),
         )
         for index, prompt in enumerate(prompts)
     ]
@@ -93,3 +99,50 @@ def test_eager_runs_as_written(config: EngineConfig) -> None:
     eager = runner_of(msgspec.structs.replace(config, records_forward=False))
     assert eager.forward_explained == "as written, one call per op: --enforce-eager says so"
     assert eager._forward is eager.model
+
+
+def rows_of(runner: ModelRunner, token_ids: list[int]) -> PromptEmbeddings:
+    """The rows of the model's own table for these tokens."""
+    rows = runner.model.embedding(torch.tensor(token_ids)).contiguous()
+    return PromptEmbeddings(dtype="float32", num_tokens=len(token_ids), data=rows.numpy().tobytes())
+
+
+@pytest.mark.parametrize("records", [False, True])
+def test_vectors_in_place_of_tokens_are_computed_as_those_tokens_are(
+    config: EngineConfig, records: bool
+) -> None:
+    runner = runner_of(msgspec.structs.replace(config, records_forward=records))
+    prompts = random_prompts((20, 7))
+    expected = greedy(runner, prompts, 4)
+    vectors = {0: rows_of(runner, prompts[0])}
+    placeless = [[0] * 20, prompts[1]]
+    runner.run(StepPlan(step_id=9, ended=[0, 1]))
+    assert greedy(runner, placeless, 4) != expected
+    runner.run(StepPlan(step_id=9, ended=[0, 1]))
+    assert greedy(runner, placeless, 4, vectors) == expected
+    runner.run(StepPlan(step_id=9, ended=[0, 1]))
+    assert not runner._vectors
+
+
+def test_a_prompt_of_vectors_may_be_split(config: EngineConfig) -> None:
+    runner = runner_of(config)
+    (prompt,) = random_prompts((20,))
+    (expected, *_) = greedy(runner, [prompt], 1)
+    start = SequenceStart(
+        sequence_id=5,
+        num_prompt_tokens=20,
+        token_ids=[0] * 20,
+        sampling=SamplingParams(temperature=0.0),
+        seed=0,
+        embeddings=rows_of(runner, prompt),
+    )
+    for first, end in ((0, 3), (3, 17), (17, 20)):
+        chunk = Chunk(
+            sequence_id=5,
+            start=first,
+            token_ids=[0] * (end - first),
+            block_ids=list(range(-(-end // BLOCK_SIZE))),
+            num_samples=int(end == 20),
+        )
+        result = runner.run(StepPlan(step_id=first, starts=[start] if not first else [], chunks=[chunk]))
+    assert result.rows[0].token_ids == expected.rows[0].token_ids

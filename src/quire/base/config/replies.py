@@ -36,6 +36,7 @@ SAME_NAME = (
     "enable_tokenizer_info_endpoint",
     "enable_scale_out",
     "tokens_only",
+    "enable_prompt_embeds",
     "fingerprint_mode",
 )
 

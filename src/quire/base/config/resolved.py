@@ -175,6 +175,7 @@ class ServerConfig(msgspec.Struct, frozen=True, kw_only=True):
     enable_log_deltas: bool = False
     enable_tokenizer_info_endpoint: bool = False
     enable_scale_out: bool = False
+    enable_prompt_embeds: bool = False
     tokens_only: bool = False  # no route takes or gives text
     fingerprint_mode: Literal["full", "hash", "custom", "none"] = "full"
     fingerprint_value: str = ""

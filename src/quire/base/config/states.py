@@ -52,7 +52,6 @@ MAMBA = awaits("state-space (Mamba) models")
 TOOLS = idle("replies are read by one scanner in linear time, without regular expressions")
 HARMONY = awaits("gpt-oss (harmony) models")
 KV_TRANSFER = awaits("KV transfer between instances")
-EMBEDS = awaits("prompt embeddings")
 RAY = awaits("execution through Ray")
 WEIGHT_TRANSFER = awaits("weight updates at run time")
 

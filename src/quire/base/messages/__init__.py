@@ -10,7 +10,7 @@ from quire.base.messages.events import (
     TokenEvent,
 )
 from quire.base.messages.pooling import PooledRows, PoolingParams
-from quire.base.messages.request import EngineRequest, ThinkingBudget
+from quire.base.messages.request import EngineRequest, PromptEmbeddings, ThinkingBudget
 from quire.base.messages.sampling import (
     GENERATION_CONFIG_FIELDS,
     NOTHING_TO_CHOOSE,
@@ -35,6 +35,7 @@ __all__ = [
     "PooledRows",
     "PoolingParams",
     "PositionLogprobs",
+    "PromptEmbeddings",
     "RepetitionDetection",
     "RequestTimes",
     "SampledRow",

@@ -23,6 +23,14 @@ class ThinkingBudget(msgspec.Struct, frozen=True, kw_only=True):
     starts_inside: bool = False
 
 
+class PromptEmbeddings(msgspec.Struct, frozen=True, kw_only=True):
+    """Vectors in place of a prompt's tokens: `num_tokens` rows as wide as the model's embedding, little-endian."""
+
+    dtype: str  # float32, bfloat16 or float16
+    num_tokens: int
+    data: bytes
+
+
 def _unsampled() -> SamplingParams:
     return SamplingParams(max_tokens=1)
 
@@ -33,7 +41,8 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     `sampling.max_tokens` and `seed` are resolved (never None): prompt + max_tokens fits the context.
     `bad_words_token_ids` are `sampling.bad_words` spelled in tokens, `constraint` is the checked grammar of
     `sampling.structured_outputs` or of the tools that must be called, `thinking` is what
-    `sampling.thinking_token_budget` comes to for this model. `cache_salt`, `adapter` and
+    `sampling.thinking_token_budget` comes to for this model. With `embeddings` the network starts from those vectors,
+    and the prompt's ids only hold their places. `cache_salt`, `adapter` and
     `media_keys` enter the prefix-cache key. Lower `priority` runs earlier under the priority policy.
     A request taken up from an engine that died says what each sample has `emitted`, by sample index, and
     which samples have ended.
@@ -50,6 +59,7 @@ class EngineRequest(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     bad_words_token_ids: list[list[int]] = []
     constraint: Constraint | None = None
     thinking: ThinkingBudget | None = None
+    embeddings: PromptEmbeddings | None = None
     priority: int = 0
     arrival_s: float = 0.0  # time.monotonic() of the sender; both ends share one machine's clock
     cache_salt: str = ""

@@ -7,7 +7,7 @@ import msgspec
 from quire.base.constraints import Constraint
 from quire.base.messages.events import PositionLogprobs
 from quire.base.messages.pooling import PooledRows, PoolingParams
-from quire.base.messages.request import ThinkingBudget
+from quire.base.messages.request import PromptEmbeddings, ThinkingBudget
 from quire.base.messages.sampling import SamplingParams
 
 
@@ -30,6 +30,12 @@ class SequenceStart(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=Tru
     constraint: Constraint | None = None
     thinking: ThinkingBudget | None = None
     pooling: PoolingParams | None = None
+    embeddings: PromptEmbeddings | None = None
+
+    @property
+    def prompt_token_ids(self) -> list[int]:
+        """Empty where the prompt is vectors: its ids only hold their places."""
+        return [] if self.embeddings is not None else self.token_ids[: self.num_prompt_tokens]
 
 
 class Chunk(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -56,6 +56,7 @@ def _start(sequence: Sequence) -> SequenceStart:
         constraint=request.constraint,
         thinking=request.thinking,
         pooling=request.pooling,
+        embeddings=request.embeddings,
     )
 
 

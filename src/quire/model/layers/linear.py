@@ -6,7 +6,8 @@ in its own, and the parameter is gone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -111,7 +112,7 @@ class GroupedLinear(Layer):
 
 class Embedding(Layer):
     """Rows of a table (num_rows, width), picked by index counted from row `first`. `as_head` uses the table as output
-    projection."""
+    projection; within `given` some places have rows of the caller's own."""
 
     def __init__(self, num_rows: int, width: int, *, first: int = 0) -> None:
         super().__init__()
@@ -120,11 +121,26 @@ class Embedding(Layer):
         self.keeps_type = False
         self.scheme = ""
         self.is_head = False
+        self._given: tuple[Tensor, Tensor] | None = None
 
     def forward(self, index_T: Tensor) -> Tensor:
         if isinstance(self.weight, Prepared):
-            return self.weight.rows(index_T)
-        return ops.embedding(self.weight, index_T, self.first)
+            rows_TD = self.weight.rows(index_T)
+        else:
+            rows_TD = ops.embedding(self.weight, index_T, self.first)
+        if self._given is None:
+            return rows_TD
+        places_R, given_RD = self._given
+        return rows_TD.index_copy(0, places_R, given_RD.to(rows_TD.dtype))
+
+    @contextmanager
+    def given(self, places_R: Tensor, given_RD: Tensor) -> Iterator[None]:
+        """Within the block the rows of these places (int64) are what is given, whatever the indices say."""
+        self._given = places_R, given_RD
+        try:
+            yield
+        finally:
+            self._given = None
 
     @property
     def as_head(self) -> Callable[..., Tensor]:

@@ -92,14 +92,13 @@ class PluginAsk:
         try:
             made = self.make(parser)
             if hasattr(made, "adjust_request"):
-                self.request = made.adjust_request(self.request)
+                self.request = made.adjust_request(self.request) or self.request
+            wants_all = not self.request.skip_special_tokens
             marks = tuple(filter(None, (getattr(made, name, "") for name in ("start_token", "end_token"))))
         except Exception:  # its stage meets the same, and goes on without it
             logger.warning("%s of a plugin file failed", parser.__name__, exc_info=True)
             return frozenset()
-        if not self.request.skip_special_tokens:
-            return self._tokenizer.special_ids
-        return self._tokenizer.special_ids_within(marks)
+        return self._tokenizer.special_ids if wants_all else self._tokenizer.special_ids_within(marks)
 
 
 def _tool(function: Mapping[str, Any]) -> ChatCompletionToolsParam:

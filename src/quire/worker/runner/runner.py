@@ -11,9 +11,16 @@ from torch import Tensor
 
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError
-from quire.base.messages import Chunk, PositionLogprobs, SampledRow, StepPlan, StepResult
+from quire.base.messages import (
+    Chunk,
+    PositionLogprobs,
+    PromptEmbeddings,
+    SampledRow,
+    StepPlan,
+    StepResult,
+)
 from quire.model.kernels import Unrecordable
-from quire.model.layers import CausalLM, LayerKV, Network, PooledNetwork, StepInput
+from quire.model.layers import CausalLM, Embedding, LayerKV, Network, PooledNetwork, StepInput
 from quire.model.recording import record
 from quire.worker.grammar import GrammarStore
 from quire.worker.pooling import Pooler
@@ -41,6 +48,7 @@ class ModelRunner:
         self._capacity_tokens = config.scheduler.max_num_batched_tokens
         self._records = config.records_forward
         self.take(model)
+        self._vectors: dict[int, Tensor] = {}  # prompts that are none of tokens, by sequence
         self._block_size = config.cache.block_size
         self._sampler = Sampler(
             config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars, processors
@@ -83,15 +91,18 @@ class ModelRunner:
         outcomes = self._pooler or self._sampler
         for sequence_id in plan.ended:
             outcomes.forget(sequence_id)
+            self._vectors.pop(sequence_id, None)
         for start in plan.starts:
             outcomes.start(start)
+            if start.embeddings is not None:
+                self._vectors[start.sequence_id] = _matrix(start.embeddings)
         copy_blocks(self._caches, plan.copies)
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
         segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
         step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
         started_s = time.monotonic()
-        hidden_TH = self._forward(step)
+        hidden_TH = self._hidden(step, plan.chunks)
         forward_s = time.monotonic() - started_s
         if self._pooler is not None:
             pooled = self._pooler.pool(plan.chunks, hidden_TH, step.attention.query_starts)
@@ -100,6 +111,24 @@ class ModelRunner:
         rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
         rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
         return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored, forward_s=forward_s)
+
+    def _hidden(self, step: StepInput, chunks: list[Chunk]) -> Tensor:
+        """The forward pass; op by op where some of the step's tokens are vectors, which no recording knows of."""
+        if not self._vectors:
+            return self._forward(step)
+        places: list[int] = []
+        vectors: list[Tensor] = []
+        for chunk, first in zip(chunks, step.attention.query_starts, strict=False):
+            matrix = self._vectors.get(chunk.sequence_id)
+            if matrix is not None and chunk.start < len(matrix):
+                vectors.append(matrix[chunk.start : chunk.end])
+                places += range(first, first + len(vectors[-1]))
+        if not places:
+            return self._forward(step)
+        embedding = self.model.embedding
+        assert isinstance(embedding, Embedding)
+        with self.as_written(), embedding.given(torch.tensor(places), torch.cat(vectors)):
+            return self._forward(step)
 
     def _sample(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int], failed: Collection[int]
@@ -143,3 +172,9 @@ class ModelRunner:
                 logits_RV, targets, chunk.num_prompt_logprobs, chunk.prompt_listed
             )
         return entries
+
+
+def _matrix(embeddings: PromptEmbeddings) -> Tensor:
+    """(num_tokens, width), in the type that it was sent in."""
+    numbers = torch.frombuffer(bytearray(embeddings.data), dtype=getattr(torch, embeddings.dtype))
+    return numbers.view(embeddings.num_tokens, -1)

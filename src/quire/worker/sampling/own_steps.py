@@ -64,7 +64,7 @@ class Processors:
                 continue
             change = processor.new_req_logits_processor(start.sampling)
             if change is not None:
-                steps.append(OwnStep(change, start.token_ids[: start.num_prompt_tokens]))
+                steps.append(OwnStep(change, start.prompt_token_ids))
         return steps
 
 

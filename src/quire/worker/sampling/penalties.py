@@ -33,7 +33,7 @@ class Penalties:
             return None
         penalties = cls(repetition, sampling.frequency_penalty, sampling.presence_penalty)
         if repetition != 1.0:
-            for token_id in start.token_ids[: start.num_prompt_tokens]:
+            for token_id in start.prompt_token_ids:
                 penalties._place_of(token_id)
         for token_id in start.token_ids[start.num_prompt_tokens :]:
             penalties.count(token_id)

@@ -33,7 +33,7 @@ CHAT = {
     "chat_template_kwargs": T, "media_io_kwargs": R, "mm_processor_kwargs": R, "include_reasoning": T,
     "reasoning_effort": T, "return_prompt_text": T,
 }  # fmt: skip
-COMPLETIONS = {"prompt_embeds": R, "echo": T, "suffix": R}
+COMPLETIONS = {"prompt_embeds": T, "echo": T, "suffix": R}
 # a value for each parameter of sampling, and whether it is taken or refused
 SAMPLING = {
     "n": (2, T), "presence_penalty": (1.0, T), "frequency_penalty": (1.0, T), "repetition_penalty": (1.1, T),

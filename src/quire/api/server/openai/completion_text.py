@@ -75,7 +75,8 @@ class CompletionText:
         )
         if self._fields.return_token_ids:
             choice.token_ids = self._token_ids
-            choice.prompt_token_ids = self._request.prompt_token_ids if self._is_first else UNSET
+            has_ids = self._is_first and self._request.embeddings is None
+            choice.prompt_token_ids = self._request.prompt_token_ids if has_ids else UNSET
         if self._prompt_logprobs is not None:
             choice.prompt_logprobs = self._prompt_logprobs
             self._prompt_logprobs = None

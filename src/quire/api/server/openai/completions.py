@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
@@ -18,6 +19,7 @@ from quire.api.server.generation import Prepared, generate
 from quire.api.server.openai.completion_text import CompletionText
 from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
+from quire.api.server.openai.prompt_embeds import read_embeddings, with_embeddings
 from quire.api.server.openai.protocol_completions import (
     COMPLETION_FIELDS,
     CompletionChoice,
@@ -31,7 +33,7 @@ from quire.api.server.replies import event, json_reply
 from quire.api.server.service import Service
 from quire.api.server.streaming import StreamedReply
 from quire.base.errors import InvalidValue, Unsupported
-from quire.base.messages import EngineRequest, SamplingParams
+from quire.base.messages import EngineRequest, PromptEmbeddings, SamplingParams
 from quire.text.session import PositionList, RequestOutput, Session
 from quire.text.tokenizer import WITHOUT
 
@@ -85,6 +87,8 @@ async def prepare_completions(
     service: Service, session: Session, fields: CompletionRequest, head: ReplyHead
 ) -> CompletionCall:
     names = {"extra_args": "vllm_xargs"}
+    if fields.prompt_embeds is not None:
+        names["prompt"] = "prompt_embeds"
     if fields.response_format is not None:
         names["structured_outputs"] = "response_format"
     with renamed(names):
@@ -97,7 +101,8 @@ async def _prepare_call(
     check_streaming(fields)
     if not service.engine_config.has_tokenizer:
         _answer_in_ids(fields)
-    prompts = _prompts(fields.prompt)
+    vectors = await _vectors(service, fields)
+    prompts = [[0] * one.num_tokens for one in vectors] if vectors else _prompts(fields.prompt)
     sampling = _sampling(session, fields)
     if len(prompts) * sampling.n > MAX_CHOICES:
         raise InvalidValue(
@@ -115,6 +120,8 @@ async def _prepare_call(
             cache_salt=fields.cache_salt or "",
             add_special_tokens=fields.add_special_tokens is not False,
         )
+        if vectors:
+            engine_request = with_embeddings(engine_request, vectors[number])
         if bounds_tokens:
             engine_request = _bounded(engine_request, DEFAULT_MAX_TOKENS)
         beams = beam_params(session, fields, engine_request.sampling)
@@ -132,7 +139,34 @@ def _answer_in_ids(fields: CompletionRequest) -> None:
     fields.return_token_ids = fields.return_tokens_as_token_ids = True
 
 
-def _prompts(prompt: str | list[str | int | list[int]]) -> list[str | list[int]]:
+async def _vectors(service: Service, fields: CompletionRequest) -> list[PromptEmbeddings]:
+    """The prompts that are vectors; empty where they are not."""
+    if fields.prompt_embeds is None:
+        return []
+    if not service.config.enable_prompt_embeds:
+        raise Unsupported(
+            "prompt_embeds is not taken here; start the server with --enable-prompt-embeds",
+            field="prompt_embeds",
+        )
+    others = {
+        "prompt": bool(fields.prompt),  # clients that must send one send it empty
+        "echo": fields.echo,
+        "use_beam_search": fields.use_beam_search,
+    }
+    for name, is_asked in others.items():
+        if is_asked:
+            raise Unsupported(f"prompt_embeds and {name} exclude each other; send one", field="prompt_embeds")
+    given = [fields.prompt_embeds] if isinstance(fields.prompt_embeds, str) else fields.prompt_embeds
+    if not 0 < len(given) <= MAX_PROMPTS:
+        raise InvalidValue(
+            f"prompt_embeds must hold 1 to {MAX_PROMPTS} prompts, got {len(given)}", field="prompt_embeds"
+        )
+    return [await asyncio.to_thread(read_embeddings, one, service.engine_config) for one in given]
+
+
+def _prompts(prompt: str | list[str | int | list[int]] | None) -> list[str | list[int]]:
+    if prompt is None:
+        raise InvalidValue("prompt is required", field="prompt")
     if isinstance(prompt, str):
         return [prompt]
     if not prompt:

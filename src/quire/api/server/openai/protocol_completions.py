@@ -11,9 +11,11 @@ from quire.api.server.openai.usage import RequestTimings, Usage
 
 
 class CompletionRequest(GenerationFields, kw_only=True):
-    """`prompt`: a text, texts, token ids, or lists of token ids. `logprobs`: how many alternatives."""
+    """`prompt`: a text, texts, token ids, or lists of token ids; or in its place `prompt_embeds`, one file of vectors
+    or several, in base64. `logprobs`: how many alternatives."""
 
-    prompt: str | list[str | Int | list[Int]]
+    prompt: str | list[str | Int | list[Int]] | None = None
+    prompt_embeds: str | list[str] | None = None
     logprobs: Int | None = None
     echo: bool = False
 
@@ -24,7 +26,6 @@ COMPLETION_FIELDS = FieldTable(
     refused={
         **REFUSED,
         "suffix": Refusal("models here continue a text; they do not fill a gap in it", unless=("",)),
-        "prompt_embeds": Refusal("prompts are text or token ids"),
         "messages": Refusal("it belongs to /v1/chat/completions; send `prompt`"),
         "max_completion_tokens": Refusal("it belongs to /v1/chat/completions; send `max_tokens`"),
     },

@@ -128,6 +128,10 @@ def _rendered(item: Prepared, fields: ChatRequest | CompletionRequest, request_i
             field="use_beam_search",
         )
     request = item.request
+    if request.embeddings is not None:
+        raise Unsupported(
+            "prompt_embeds is not supported by render: vectors are no tokens", field="prompt_embeds"
+        )
     return GenerateRequest(
         token_ids=request.prompt_token_ids,
         sampling_params=msgspec.to_builtins(_portable_sampling(request), str_keys=True),

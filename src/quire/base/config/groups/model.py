@@ -4,7 +4,6 @@ from quire.base.config import kinds
 from quire.base.config.rows import Rows
 from quire.base.config.setting import Effect, Setting, State
 from quire.base.config.states import (
-    EMBEDS,
     MULTIMODAL,
     OTHER_TOKENIZERS,
     QUANTIZATION,
@@ -215,7 +214,8 @@ IN_SHORT = (
     ROWS.option("disable-cascade-attn", kinds.switch(), True,
                 idle("vLLM 0.33 ignores it too; Quire has one way to compute attention"),
                 "Turn cascade attention off."),
-    ROWS.option("enable-prompt-embeds", kinds.switch(), False, EMBEDS, "Accept prompt_embeds as input."),
+    ROWS.option("enable-prompt-embeds", kinds.switch(), False, {},
+                "Let completions bring vectors in place of a prompt's tokens (prompt_embeds).", is_for_server=True),
     ROWS.option("config-format", kinds.choice("auto", "hf", "mistral"), "auto", {}, "Format of the model config.",
                 value_states=by_value(refused("Quire reads Hugging Face's config.json only"), "mistral")),
     ROWS.json("pooler-config", "PoolerConfig", {},

@@ -1,0 +1,81 @@
+"""Prompts of vectors, and a server of tokens alone: rows of the built-in model say what its tokens say."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import quire
+from quire.text.tokenizer import Tokenizer
+from tests.e2e.conftest import ServerProcess
+
+FOLDER = Path(quire.__file__).parent / "assets" / "folio"
+TEXT = "<|im_start|>user\nWhat is 12 + 30?<|im_end|>\n<|im_start|>assistant\n"
+ASK = {"temperature": 0, "max_tokens": 12, "logprobs": 1}
+
+
+@pytest.fixture(scope="module")
+def token_ids() -> list[int]:
+    return Tokenizer.load(FOLDER).encode(TEXT)
+
+
+@pytest.fixture(scope="module")
+def taking(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
+    log = tmp_path_factory.mktemp("embeds") / "log.txt"
+    running = ServerProcess(log, "--enable-prompt-embeds", "--enable-prompt-tokens-details")
+    try:
+        running.wait_ready()
+        yield running
+    finally:
+        running.stop()
+
+
+def encoded(rows: torch.Tensor) -> str:
+    file = io.BytesIO()
+    torch.save(rows, file)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def complete(server: ServerProcess, **fields: object) -> tuple[str, list[float], int]:
+    """Text, log-probabilities, and how many prompt tokens came from the prefix cache."""
+    status, reply = server.post("/v1/completions", {**ASK, **fields})
+    assert status == 200, reply
+    (choice,) = reply["choices"]
+    return (
+        choice["text"],
+        choice["logprobs"]["token_logprobs"],
+        reply["usage"]["prompt_tokens_details"]["cached_tokens"],
+    )
+
+
+def test_vectors_of_tokens_are_continued_as_the_tokens(taking: ServerProcess, token_ids: list[int]) -> None:
+    (table,) = [
+        rows for name, rows in load_file(FOLDER / "model.safetensors").items() if "embed_tokens" in name
+    ]
+    rows = table[torch.tensor(token_ids)]
+    text, logprobs, _ = complete(taking, prompt=token_ids)
+    first, again = (complete(taking, prompt_embeds=encoded(rows)) for _ in range(2))
+    assert first == (text, logprobs, 0)  # the same prefix in tokens is another prefix
+    assert again[:2] == first[:2] and again[2] > 0
+    other = complete(taking, prompt_embeds=encoded(rows.flip(0)))
+    assert other[1] != logprobs and other[2] == 0
+
+
+def test_a_server_of_tokens_alone(tmp_path: Path, token_ids: list[int]) -> None:
+    running = ServerProcess(tmp_path / "log.txt", "--tokens-only")
+    try:
+        running.wait_ready()
+        body = {"token_ids": token_ids, "sampling_params": {"temperature": 0, "max_tokens": 12}}
+        status, reply = running.post("/inference/v1/generate", body)
+        assert status == 200
+        assert Tokenizer.load(FOLDER).decode(reply["choices"][0]["token_ids"]).startswith("12 + 30 = 42")
+        assert running.post("/v1/completions", {"prompt": TEXT})[0] == 404
+        assert running.post("/abort_requests", {}) == (200, {"num_aborted": 0})
+    finally:
+        running.stop()
