@@ -3,7 +3,7 @@ recorded is named."""
 
 from __future__ import annotations
 
-import gc
+import itertools
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +15,10 @@ from torch import Tensor
 from quire.model import ops
 from quire.model.kernels import Unrecordable
 from quire.model.kernels.cpu import native
-from quire.model.kernels.cpu.tape import Arena
+from quire.model.kernels.cpu.arena import Span, place
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
 from quire.model.loading import load_model
-from quire.model.recording import Recording, record
+from quire.model.recording import Recording, _Head, record
 from tests.model.tiny import SHAPES, Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
 from tests.model.tiny_encoders import SHAPES as ENCODERS
 from tests.model.tiny_encoders import (
@@ -52,8 +52,8 @@ CASES: list[tuple[str, str, str, dict[str, Any]]] = [
 
 def poison(recording: Recording) -> None:
     """Every byte that a replay may read must be one that it has written."""
-    for block in recording._tape.arena.blocks:  # type: ignore[attr-defined]
-        block[:] = b"\xff" * len(block)  # NaN in every floating type
+    memory = recording._tape.arena.memory  # type: ignore[attr-defined]
+    memory[:] = b"\xff" * len(memory)  # NaN in every floating type
 
 
 @pytest.mark.parametrize(("family", "dtype", "scheme", "config"), CASES)
@@ -76,6 +76,20 @@ def test_same_bits_as_the_network(
         driver.free = list(range(128))
         for got, want in zip(driver.run(prompts, chunk), own, strict=True):
             assert torch.equal(got, want)
+
+
+@pytest.mark.parametrize("family", SHAPES)
+def test_the_recorded_head_has_the_same_bits(family: str, tmp_path: Path) -> None:
+    network = load_tiny(tiny_checkpoint(family, tmp_path / family))
+    driver = Driver(network, torch.float32)
+    recording = record(network, driver.caches, CAPACITY)
+    head = recording.head(network, 7)
+    assert isinstance(head, _Head)
+    width = recording._hidden_TH.shape[1]
+    for rows in (7, 1, 3, 8):  # the last ones are more than were recorded
+        hidden_RH = torch.randn(rows, width)
+        with torch.no_grad():
+            assert torch.equal(head(hidden_RH), network.logits(hidden_RH))
 
 
 @pytest.mark.parametrize("family", ENCODERS)
@@ -107,7 +121,8 @@ def test_recording_runs_nothing_and_allocates_little(tmp_path: Path) -> None:
     assert all(cache.key.isnan().all() for cache in driver.caches)  # nothing was written
     layers = len(driver.caches)
     assert len(recording) > 10 * layers
-    assert len(recording._tape.arena.blocks) < len(recording) / 2  # type: ignore[attr-defined]
+    arena = recording._tape.arena  # type: ignore[attr-defined]
+    assert len(arena.memory) < sum(span.num_bytes for span in arena.spans) / layers
 
 
 def test_more_tokens_than_recorded(tmp_path: Path) -> None:
@@ -156,15 +171,21 @@ def test_what_cannot_be_recorded_is_named(network: CausalLM, reason: str, tmp_pa
     assert ops.soft_cap(torch.zeros(1), 1.0).item() == 0.0  # calls are made again
 
 
-def test_arena_gives_a_dead_tensors_place_to_the_next() -> None:
-    arena = Arena()
-    first = arena.empty(torch.Size((4, 8)), torch.float32)
-    view = first.view(-1)[3:]
-    place = first.data_ptr()
-    del first
-    gc.collect()
-    second = arena.empty(torch.Size((2, 32)), torch.bfloat16)  # as many bytes
-    assert second.data_ptr() != place or len(view) == 0  # a view keeps it
-    del view
-    gc.collect()
-    assert arena.empty(torch.Size((32,)), torch.float32).data_ptr() == place
+PAGE = 4096
+
+
+@pytest.mark.parametrize(
+    ("times", "pages"),
+    [
+        ([(0, 1, 3), (2, 3, 3), (4, 4, 2)], 3),  # one after another: the same place
+        ([(0, 2, 3), (2, 3, 2)], 5),  # a call reads the one and writes the other
+        ([(0, 9, 1), (1, 2, 6), (2, 3, 3), (3, 4, 1), (4, 5, 4), (5, 6, 2)], 10),
+        ([(0, 3, 2), (1, 1, 8), (3, 4, 4), (4, 9, 4)], 10),
+    ],
+)
+def test_spans_share_places_unless_their_times_meet(times: list[tuple[int, int, int]], pages: int) -> None:
+    spans = [Span(0, size * PAGE, first, last) for first, last, size in times]
+    assert place(spans) == pages * PAGE
+    for one, other in itertools.combinations(spans, 2):
+        if one.first <= other.last and other.first <= one.last:
+            assert one.place + one.num_bytes <= other.place or other.place + other.num_bytes <= one.place

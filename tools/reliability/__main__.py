@@ -11,7 +11,7 @@ import signal
 import sys
 import time
 
-from tools.reliability import deaths, hostile, loads
+from tools.reliability import deaths, hostile, loads, resident
 from tools.reliability.figure import machine, table
 from tools.reliability.overload import overload
 
@@ -28,6 +28,7 @@ FIGURES = {
     "overload": (300, 10, overload),
     "disconnects": (10_000, 300, loads.disconnects),
     "memory": (100_000, 2000, loads.memory),
+    "resident": (3, 2, resident.resident),
     "fuzz": (100_000, 2000, hostile.fuzz),
     "checkpoints": (200, 10, hostile.damaged_checkpoints),
 }

@@ -6,15 +6,12 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
-import sys
-import tempfile
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.reliability.figure import Figure, percentile, spread
-from tools.reliability.server import Server, state
+from tools.reliability.server import Server, model_of_shape, state
 from tools.reliability.streams import Reply, ask, mixed_bodies
 
 NUM_STREAMS = 64
@@ -116,11 +113,9 @@ def restarts(n: int) -> Figure:
         ready_s.append(time.monotonic() - struck_s)
         return await asyncio.gather(*asking)
 
-    with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
-        make = [sys.executable, "-m", "quire", "bench", "shape", "qwen3-0.6b", f"{folder}/model", "--weights"]
-        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+    with model_of_shape("qwen3-0.6b") as (model, folder):
         for _ in range(n):
-            with Server(f"{folder}/model", "--max-model-len", "1024", VLLM_CACHE_ROOT=folder) as server:
+            with Server(model, "--max-model-len", "1024", VLLM_CACHE_ROOT=folder) as server:
                 replies = asyncio.run(strike(server))
             num_broken += sum(not reply.is_whole for reply in replies)
             gaps_s += [max(reply.gaps_s) for reply in replies]

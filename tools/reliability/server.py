@@ -12,6 +12,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 PLUGINS = Path(__file__).parent / "plugins"
@@ -97,6 +98,15 @@ class Server:
         return values
 
 
+@contextlib.contextmanager
+def model_of_shape(name: str) -> Iterator[tuple[str, str]]:
+    """A model of that shape with weights at random, and a folder for caches. Both are gone afterwards."""
+    with tempfile.TemporaryDirectory(prefix="reliability-") as folder:
+        make = [sys.executable, "-m", "quire", "bench", "shape", name, f"{folder}/model", "--weights"]
+        subprocess.run(make, check=True, stdout=subprocess.DEVNULL)
+        yield f"{folder}/model", folder
+
+
 def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
@@ -111,14 +121,12 @@ def state(pid: int) -> str:
         return ""
 
 
-def resident_bytes(pid: int) -> int:
-    """What a process holds of its own. Pages of files are left out: its share of them changes with the other
-    processes that map the same libraries."""
-    total = 0
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith(("Pss_Anon:", "Pss_Shmem:")):
-            total += int(line.split()[1]) * 1024
-    return total
+def resident_bytes(pid: int, *kinds: str) -> int:
+    """What a process holds, by the kernel's names of it. Unless said otherwise its own: pages of files are left out,
+    since its share of them changes with the other processes that map the same libraries."""
+    wanted = {f"{kind}:" for kind in kinds or ("Pss_Anon", "Pss_Shmem")}
+    lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    return sum(int(line.split()[1]) * 1024 for line in lines if line.split()[0] in wanted)
 
 
 def processor_s(pid: int) -> float:

@@ -1,4 +1,4 @@
-"""A network's forward pass, recorded once and replayed in one call for any step up to a size.
+"""A network's forward pass and its head, recorded once and replayed in one call each for any step up to a size.
 
 Recording needs a backend that can keep its calls (`kernels/<backend>/tape.py`) and a network that does nothing else.
 Results have the same bits as the network's own.
@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
-from quire.model.layers import AttentionBatch, LayerKV, Network, StepInput
+from quire.model.layers import AttentionBatch, CausalLM, LayerKV, Network, StepInput
 
 
 class Recording:
@@ -27,9 +28,11 @@ class Recording:
         self._inputs = token_ids_T, positions_T, slots_T
         self._types_T = types_T
         self._kept = model, caches  # whose memory the calls read and write
-        self._tape: Tape = importlib.import_module(f"quire.model.kernels.{backend}.tape").Tape(batch)
+        self._backend = backend
+        self._tape = _tape(backend, capacity, batch)
         with self._tape.recording():
-            self._hidden_TH = model(StepInput(*self._inputs, batch, caches, types_T))
+            hidden_TH = model(StepInput(*self._inputs, batch, caches, types_T))
+        self._hidden_TH = self._tape.settle(hidden_TH)
 
     def __len__(self) -> int:
         """How many calls of the backend a step makes."""
@@ -45,8 +48,42 @@ class Recording:
         for ours, theirs in zip(self._inputs, given, strict=True):
             ours[:tokens] = theirs
         self._types_T[:tokens] = 0 if step.token_type_ids_T is None else step.token_type_ids_T
-        self._tape.replay(step.attention)
+        self._tape.replay(tokens, step.attention)
         return self._hidden_TH[:tokens]
+
+    def head(self, model: CausalLM, capacity: int) -> Callable[[Tensor], Tensor]:
+        """As `model.logits`; recorded, for up to `capacity` rows, where it does nothing that cannot be."""
+        try:
+            return _Head(model, self._hidden_TH, capacity, self._backend)
+        except Unrecordable:
+            return model.logits
+
+
+class _Head:
+    """The head over rows like those of `hidden_TH`. Logits of a batch are large: in a place of their own they do not
+    grow the heap whenever something small has settled in their last one."""
+
+    def __init__(self, model: CausalLM, hidden_TH: Tensor, capacity: int, backend: str) -> None:
+        self._model = model
+        self._rows_RH = torch.zeros(capacity, hidden_TH.shape[1], dtype=hidden_TH.dtype)
+        self._tape = _tape(backend, capacity)
+        with self._tape.recording():
+            logits_RV = model.logits(self._rows_RH)
+        self._logits_RV = self._tape.settle(logits_RV)
+
+    def __call__(self, hidden_RH: Tensor) -> Tensor:
+        """The result is overwritten by the next call, unless it has more rows than were recorded."""
+        rows = len(hidden_RH)
+        if rows > len(self._rows_RH):
+            return self._model.logits(hidden_RH)
+        self._rows_RH[:rows] = hidden_RH
+        self._tape.replay(rows)
+        return self._logits_RV[:rows]
+
+
+def _tape(backend: str, capacity: int, batch: AttentionBatch | None = None) -> Tape:
+    tape: Tape = importlib.import_module(f"quire.model.kernels.{backend}.tape").Tape(capacity, batch)
+    return tape
 
 
 def record(model: Network, caches: list[LayerKV], capacity: int) -> Recording:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
+from torch import Tensor
+
 if TYPE_CHECKING:
     from quire.model.ops import AttentionBatch
 
@@ -14,12 +16,15 @@ class Unrecordable(Exception):
 
 
 class Tape(Protocol):
-    """The calls of one forward pass over `capacity` tokens, for any number of tokens up to that."""
+    """The calls of one pass over `capacity` rows, for any number of rows up to that."""
 
     def recording(self) -> AbstractContextManager[None]:
         """Calls within the block are kept and not made. Raises Unrecordable for what cannot be kept."""
 
-    def replay(self, batch: AttentionBatch) -> None:
-        """Makes the calls again, for the tokens of `batch`, on the inputs' present contents."""
+    def settle(self, result: Tensor) -> Tensor:
+        """After recording: gives the calls their memory. Returns where each replay leaves `result` of the pass."""
+
+    def replay(self, rows: int, batch: AttentionBatch | None = None) -> None:
+        """Makes the calls again for so many rows, the tokens of `batch`, on the inputs' present contents."""
 
     def __len__(self) -> int: ...

@@ -23,7 +23,7 @@ from quire.base.errors import ConfigError
 from quire.base.messages import StepPlan, StepResult
 from quire.model.layers import CausalLM
 from quire.model.loading import drop_file_pages, load_model
-from quire.worker.executor.heap import return_freed_memory
+from quire.worker.executor.heap import return_code_pages, return_freed_memory
 from quire.worker.grammar import GrammarStore, Vocabulary
 from quire.worker.runner import ModelRunner, allocate_caches, return_pages
 from quire.worker.sampling import Processors
@@ -56,6 +56,7 @@ class Worker:
         self._grammars = GrammarStore(lambda: _vocabulary(config), config.grammar.cache_bytes)
         self.runner = ModelRunner(config, model, self._caches, self._grammars, processors)
         return_freed_memory()
+        return_code_pages()
         self.split_s = {"weights": loaded_s - started_s, "KV pool": time.monotonic() - loaded_s}
 
     @property

@@ -16,8 +16,8 @@ def allocate_caches(shapes: list[LayerCache], config: CacheConfig, own_dtype: to
     """Per layer key and value of shape (num_blocks, block_size, num_kv_heads, head_dim), and their scales where the
     format has any. `own_dtype` is the network's, which some layers may keep.
 
-    `torch.empty` maps the memory without touching it, so the operating system commits a page only when a
-    token is written to it: an idle server holds no KV memory.
+    Each tensor is a mapping of its own, of which the operating system commits a page only when a token is written
+    to it: an idle server holds no KV memory. The heap might give what loading has touched and freed.
     """
     dtype: torch.dtype = getattr(torch, config.dtype)
     return [
@@ -30,10 +30,16 @@ def allocate_caches(shapes: list[LayerCache], config: CacheConfig, own_dtype: to
 
 def _allocate(shape: LayerCache, config: CacheConfig, dtype: torch.dtype, *, has_scales: bool) -> LayerKV:
     slots = (config.num_blocks, config.block_size)
-    key, value = (torch.empty((*slots, *shape), dtype=dtype) for _ in "kv")
+    key, value = (_map(torch.Size((*slots, *shape)), dtype) for _ in "kv")
     if not has_scales:
         return LayerKV(key, value)
-    return LayerKV(key, value, *(torch.empty((*slots, shape.num_kv_heads)) for _ in "kv"))
+    return LayerKV(key, value, *(_map(torch.Size((*slots, shape.num_kv_heads)), torch.float32) for _ in "kv"))
+
+
+def _map(shape: torch.Size, dtype: torch.dtype) -> Tensor:
+    num_bytes = shape.numel() * dtype.itemsize
+    memory = mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return torch.frombuffer(memory, dtype=torch.uint8).view(dtype).view(shape)
 
 
 def return_pages(caches: list[LayerKV]) -> None:
@@ -46,12 +52,7 @@ def return_pages(caches: list[LayerKV]) -> None:
     for layer in caches:
         for part in layer:
             if part is not None:
-                first = (
-                    -(-part.data_ptr() // mmap.PAGESIZE) * mmap.PAGESIZE
-                )  # whole pages of this tensor alone
-                end = (part.data_ptr() + part.nbytes) // mmap.PAGESIZE * mmap.PAGESIZE
-                if end > first:
-                    madvise(first, end - first, mmap.MADV_DONTNEED)
+                madvise(part.data_ptr(), part.nbytes, mmap.MADV_DONTNEED)  # the mapping is this tensor alone
 
 
 def copy_blocks(caches: list[LayerKV], copies: list[tuple[int, int]]) -> None:

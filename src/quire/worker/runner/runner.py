@@ -46,6 +46,7 @@ class ModelRunner:
         self._caches = caches
         self._pooler_config = config.pooler
         self._capacity_tokens = config.scheduler.max_num_batched_tokens
+        self._capacity_rows = max(config.scheduler.max_num_seqs, PROMPT_LOGPROB_ROWS)
         self._records = config.records_forward
         self.take(model)
         self._vectors: dict[int, Tensor] = {}  # prompts that are none of tokens, by sequence
@@ -58,6 +59,7 @@ class ModelRunner:
         """The network to run from now on."""
         self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
+        self._head: Callable[[Tensor], Tensor] | None = None  # the model's own
         try:
             if not self._records:
                 raise Unrecordable("--enforce-eager says so")
@@ -66,6 +68,8 @@ class ModelRunner:
             self.forward_explained = f"as written, one call per op: {reason}"
         else:
             self._forward = recording
+            if isinstance(model, CausalLM):
+                self._head = recording.head(model, self._capacity_rows)
             self.forward_explained = f"recorded, {len(recording)} native calls in one"
         self._pooler: Pooler | None = None
         if self._pooler_config is not None:
@@ -74,17 +78,18 @@ class ModelRunner:
 
     def let_go(self) -> None:
         """Keep nothing of the network: until `take` nothing can run."""
-        for name in ("model", "_forward", "_pooler"):
+        for name in ("model", "_forward", "_head", "_pooler"):
             self.__dict__.pop(name, None)
 
     @contextmanager
     def as_written(self) -> Iterator[None]:
         """Within the block steps run op by op, with the same results: a profiler sees each."""
-        recorded, self._forward = self._forward, self.model
+        recorded = self._forward, self._head
+        self._forward, self._head = self.model, None
         try:
             yield
         finally:
-            self._forward = recorded
+            self._forward, self._head = recorded
 
     @torch.inference_mode()
     def run(self, plan: StepPlan) -> StepResult:
@@ -146,7 +151,7 @@ class ModelRunner:
 
     def _logits(self, hidden_RH: Tensor) -> Tensor:
         assert isinstance(self.model, CausalLM)
-        return self.model.logits(hidden_RH)
+        return (self._head or self.model.logits)(hidden_RH)
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
+from array import array
 from collections.abc import Sequence
 from itertools import accumulate, chain, pairwise
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -58,18 +57,18 @@ class StepBatch:
         if not any(tables):
             tables, self.block_size = [range(*span) for span in pairwise(batch.query_starts)], 1
         lengths = [len(table) for table in tables]
-        self._arrays = [
-            _int32(batch.query_starts),
-            _int32(batch.context_lens),
-            _int32(list(accumulate(lengths, initial=0))),
-            _int32(list(chain.from_iterable(tables))),
-        ]
-        pointers = [array.ctypes.data for array in self._arrays]
+        table_starts, blocks = accumulate(lengths, initial=0), list(chain.from_iterable(tables))
+        parts = batch.query_starts, batch.context_lens, table_starts, blocks
+        self._arrays = [array("i", part) for part in parts]  # int32
+        pointers = [part.buffer_info()[0] for part in self._arrays]
         self._struct = _Batch(*pointers, len(lengths), self.block_size)
         self.address = ctypes.addressof(self._struct)
         self.num_tokens = batch.query_starts[-1]
         self.cache_blocks = sys.maxsize  # of the smallest cache it was used with
-        self._check(lengths)
+        self.num_blocks = max(blocks, default=-1) + 1
+        room = zip(lengths, batch.context_lens, strict=True)
+        if any(length * self.block_size < context for length, context in room):
+            raise ValueError("paged_attention: a block table is shorter than its sequence's context")
 
     def become(self, other: StepBatch) -> None:
         """Takes on another batch at its own address, where kept calls read it. Raises ValueError for one that has
@@ -78,16 +77,6 @@ class StepBatch:
             raise ValueError(f"paged_attention: the batch does not fit a cache of {self.cache_blocks} blocks")
         self._arrays = other._arrays
         ctypes.pointer(self._struct)[0] = other._struct
-
-    def _check(self, lengths: list[int]) -> None:
-        _, contexts, _, tables = self._arrays
-        if any(length * self.block_size < context for length, context in zip(lengths, contexts, strict=True)):
-            raise ValueError("paged_attention: a block table is shorter than its sequence's context")
-        self.num_blocks = int(tables.max(initial=-1)) + 1
-
-
-def _int32(numbers: list[int]) -> npt.NDArray[np.int32]:
-    return np.array(numbers, dtype=np.int32)
 
 
 def run(

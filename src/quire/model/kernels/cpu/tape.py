@@ -1,19 +1,15 @@
 """Tape: a network's native calls, kept from one dry pass and made again in a single call of the library.
 
 The dry pass runs the network's own Python over `capacity` tokens. Providers check and lay out as always, but
-`native.call` keeps its arguments here, and memory asked of torch comes from an arena where a tensor's place is taken
-again once it has died. A kept call differs from a real one only in its number of rows, which is that of the tokens
-times a whole number, so a replay over T tokens uses the first rows of every tensor.
+`native.call` keeps its arguments here, and memory asked of torch comes from an arena, which shares it out when all
+calls are known. A kept call differs from a real one only in its number of rows, which is that of the tokens times a
+whole number, so a replay over T tokens uses the first rows of every tensor.
 """
 
 from __future__ import annotations
 
 import ctypes
-import math
-import mmap
 import traceback
-import weakref
-from bisect import bisect_left, insort
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,6 +20,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.arena import Arena
 from quire.model.kernels.cpu.paged_attention import StepBatch
 from quire.model.kernels.recorded import Unrecordable
 from quire.model.ops import AttentionBatch
@@ -51,12 +48,12 @@ class _CompactCall(native.Call):
 
 
 class Tape:
-    """Keeps the calls of one pass over `batch`, whose sequences have `capacity` tokens in all."""
+    """Keeps the calls of one pass over `capacity` rows; where they attend, `batch` is theirs."""
 
-    def __init__(self, batch: AttentionBatch) -> None:
-        self.capacity = batch.query_starts[-1]
+    def __init__(self, capacity: int, batch: AttentionBatch | None = None) -> None:
+        self.capacity = capacity
         self.arena = Arena()
-        self._batch = batch.once(StepBatch)
+        self._batch = None if batch is None else batch.once(StepBatch)
         self._arguments: list[native.Call] = []
         self._rows_per_token: list[int] = []
         self._bounds: list[tuple[Tensor, int]] = []
@@ -70,10 +67,14 @@ class Tape:
         # composite functions of torch reach the mode in their parts only where gradients are thinkable
         with torch.inference_mode(False), torch.no_grad(), native.kept_by(self), _DryPass(self):
             yield
+
+    def settle(self, result: Tensor) -> Tensor:
+        self.arena.settle(self._arguments, [result])
         pairs = zip(self._arguments, self._rows_per_token, strict=True)
         self._calls = (_Recorded * len(self))(
             *(_Recorded(native.address_of(call.op), ctypes.addressof(call), rows) for call, rows in pairs)
         )
+        return self.arena.settled(result)
 
     def keep(self, arguments: native.Call) -> None:
         rows_per_token, rest = divmod(arguments.rows, self.capacity)
@@ -85,39 +86,21 @@ class Tape:
         self._rows_per_token.append(rows_per_token)
 
     def expect_below(self, index_T: Tensor, num_rows: int) -> None:
-        """Each replay must find the index within `num_rows`."""
+        """Each replay must find the index within `num_rows`; so it has to be there before."""
+        if self.arena.holds(index_T.data_ptr()):
+            raise Unrecordable(f"an index that is computed{_place()} cannot be checked")
         self._bounds.append((index_T, num_rows))
 
-    def replay(self, batch: AttentionBatch) -> None:
-        """Raises ValueError for more tokens than were recorded, IndexError for an index out of its table."""
-        tokens = batch.query_starts[-1]
-        if tokens > self.capacity:
-            raise ValueError(f"a step of {tokens} tokens; {self.capacity} were recorded")
+    def replay(self, rows: int, batch: AttentionBatch | None = None) -> None:
+        """Raises ValueError for more rows than were recorded, IndexError for an index out of its table."""
+        if rows > self.capacity:
+            raise ValueError(f"a step of {rows} tokens; {self.capacity} were recorded")
         for index_T, num_rows in self._bounds:
-            native.check_bounds(index_T[:tokens], num_rows)
-        self._batch.become(batch.once(StepBatch))
-        native.library().quire_replay(ctypes.addressof(self._calls), len(self), tokens)
-
-
-class Arena:
-    """Memory for the tensors of a dry pass: a block is free again when its tensor has died, and the smallest that is
-    large enough is taken next. Pages nobody writes to are never committed."""
-
-    def __init__(self) -> None:
-        self.blocks: list[mmap.mmap] = []
-        self._free: list[tuple[int, int]] = []  # (bytes, address), rising
-
-    def empty(self, shape: torch.Size, dtype: torch.dtype) -> Tensor:
-        num_bytes = math.prod(shape) * dtype.itemsize
-        place = bisect_left(self._free, (num_bytes, 0))
-        block = self._free.pop(place) if place < len(self._free) else (num_bytes, self._new_block(num_bytes))
-        memory = (ctypes.c_char * num_bytes).from_address(block[1])
-        weakref.finalize(memory, insort, self._free, block).atexit = False
-        return torch.frombuffer(memory, dtype=dtype).view(shape)
-
-    def _new_block(self, num_bytes: int) -> int:
-        self.blocks.append(mmap.mmap(-1, num_bytes, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS))
-        return ctypes.addressof(ctypes.c_char.from_buffer(self.blocks[-1]))
+            native.check_bounds(index_T[:rows], num_rows)
+        if self._batch is not None:
+            assert batch is not None and batch.query_starts[-1] == rows
+            self._batch.become(batch.once(StepBatch))
+        native.library().quire_replay(ctypes.addressof(self._calls), len(self), rows)
 
 
 class _DryPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
