@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import contextlib
 import mmap
+import threading
 import weakref
 
 import torch
@@ -34,14 +35,16 @@ class Regions:
     def __init__(self) -> None:
         self._region: weakref.ref[mmap.mmap] | None = None
         self._end = 0  # of what is handed out of it, in bytes
+        self._lock = threading.Lock()
 
     def empty(self, size_bytes: int) -> Tensor:
         """uint8 (size_bytes), zeros, aligned to cache lines."""
-        region = self._region() if self._region else None
-        if region is None or self._end + size_bytes > len(region):
-            region = map_large(max(size_bytes, REGION_BYTES))
-            self._region, self._end = weakref.ref(region), 0
-        begin, self._end = self._end, -(-(self._end + size_bytes) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+        with self._lock:
+            region = self._region() if self._region else None
+            if region is None or self._end + size_bytes > len(region):
+                region = map_large(max(size_bytes, REGION_BYTES))
+                self._region, self._end = weakref.ref(region), 0
+            begin, self._end = self._end, -(-(self._end + size_bytes) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
         return torch.frombuffer(region, dtype=torch.uint8, count=size_bytes, offset=begin)
 
 
