@@ -1,6 +1,7 @@
 """Peers are found or named with what installs them; sides start, answer and end as real processes."""
 
 import json
+import socket
 import sys
 import time
 
@@ -26,7 +27,7 @@ def test_a_peer_that_is_not_here_is_named_with_what_installs_it(tmp_path, monkey
 
 def test_an_unknown_peer_is_refused_with_those_known():
     with pytest.raises(
-        ConfigError, match=r"'abacus' is not known; give some of transformers, llama\.cpp, vllm"
+        ConfigError, match=r"'abacus' is not known; give some of transformers, llama\.cpp, vllm, or none"
     ):
         usable_peers("abacus")
 
@@ -77,6 +78,34 @@ def test_a_side_ends_with_what_it_started(tmp_path):
     assert alive.stat().st_size == size
 
 
+DIES_AT_WORK = """
+import http.server, os, sys
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b'{"version": "1.2"}')
+    def do_POST(self):
+        print("out of paper", file=sys.stderr, flush=True)
+        os._exit(1)
+http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
+"""
+
+
+def test_a_side_that_fails_leaves_what_was_measured(tmp_path, monkeypatch, capsys):
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    command = [sys.executable, "-c", DIES_AT_WORK, str(port)]
+    side = {"side": "server", "command": command, "environment": {}, "model": ""}
+    described = {"peer": side | {"base_url": f"http://127.0.0.1:{port}"}}
+    monkeypatch.setattr("quire.api.bench.compare._described", lambda *_: described)
+    assert bench(["compare", "--output-json", str(tmp_path / "result.json")]) == 1
+    assert "out of paper" in capsys.readouterr().out
+    result = json.loads((tmp_path / "result.json").read_text())
+    assert result["versions"] == {"peer": "1.2"} and list(result["measurements"]) == ["time to ready, s"]
+
+
 @pytest.mark.slow
 def test_a_whole_comparison_over_http(tmp_path):
     words = ["--shape", "tiny", "--formats", "bfloat16,int8", "--num-rounds", "2", "--over-http"]
@@ -85,5 +114,6 @@ def test_a_whole_comparison_over_http(tmp_path):
     result = json.loads(path.read_text())
     sides = {"quire bfloat16", "quire int8", "transformers bfloat16"}
     assert all(set(by_name) == sides for by_name in result["measurements"].values())
+    assert set(result["versions"]) == sides and all(result["versions"].values())
     assert len(result["measurements"]) == 4 and len(result["ratios"]) == 4 * 2
     assert all(row["first"] == "quire bfloat16" for row in result["ratios"])

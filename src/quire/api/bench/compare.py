@@ -76,7 +76,7 @@ class Side:
             start_new_session=True,  # what it starts ends with it
         )
         try:
-            self._answer()
+            self.version = str(self._answer()["version"])
         except BaseException:
             self.close()
             raise
@@ -121,24 +121,31 @@ class Side:
 
 
 def compare(words: Sequence[str]) -> int:
-    """Measure all sides in turn and print ratios of the first to each other one. Ctrl-C prints what there is."""
+    """Measure all sides in turn and print ratios. When a side fails, or at Ctrl-C, it prints what there is."""
     asked, given = _options().parse_with_engine(words)
     results: dict[str, dict[str, list[float]]] = {}
+    versions: dict[str, str] = {}
+    code = 0
     with ExitStack() as stack:
         try:
             described = _described(asked, given, stack)
-            for name, figure, value in _measurements(described, asked, stack):
+            for name, figure, value in _measurements(described, asked, stack, versions):
                 results.setdefault(figure, {}).setdefault(name, []).append(value)
                 say(f"{name}: {figure} {value:.2f}")
         except KeyboardInterrupt:
             print("interrupted; this is what there is")
+        except QuireError as problem:
+            if not results:
+                raise
+            code = 1
+            print(f"{problem}; this is what there was")
     if not results:
         return 130
     rows = list(
         compared(results, {name: side["format"] for name, side in described.items() if "format" in side})
     )
     print("\n".join(_line(row) for row in rows))
-    write_result(asked.output_json, {"measurements": results, "ratios": rows})
+    write_result(asked.output_json, {"versions": versions, "measurements": results, "ratios": rows})
     if asked.plot:
         bars = [
             (f"{figure}: {name}", spread(values)["median"], name)
@@ -146,7 +153,7 @@ def compare(words: Sequence[str]) -> int:
             for name, values in by_name.items()
         ]
         write_file(asked.plot, figure_picture("Medians", "", bars))
-    return 0
+    return code
 
 
 def _options() -> Options:
@@ -156,7 +163,10 @@ def _options() -> Options:
     )
     options.add_argument("--formats", default="bfloat16", metavar="A,B", help="of Quire; the first one leads")
     options.add_argument(
-        "--peers", default="", metavar="A,B", help=f"of {', '.join(PEERS)}; default: those that are here"
+        "--peers",
+        default="",
+        metavar="A,B",
+        help=f"of {', '.join(PEERS)}; or none; default: those that are here",
     )
     options.add_argument(
         "--base-url", nargs="+", default=[], help="running servers, without /v1, as further sides"
@@ -210,9 +220,13 @@ def _described(
 
 
 def _measurements(
-    described: dict[str, dict[str, Any]], asked: argparse.Namespace, stack: ExitStack
+    described: dict[str, dict[str, Any]],
+    asked: argparse.Namespace,
+    stack: ExitStack,
+    versions: dict[str, str],
 ) -> Iterator[tuple[str, str, float]]:
-    """(side, figure, value): two starts of each side, then every figure in every round, side after side."""
+    """(side, figure, value): two starts of each side, then every figure in every round, side after side. The sides'
+    versions are put into `versions`."""
     for name, description in described.items():  # fills the page cache, and is not counted
         Side(name, description, asked.limit_s).close()
     sides = []
@@ -220,6 +234,7 @@ def _measurements(
         side = Side(name, description, asked.limit_s)
         stack.callback(side.close)
         sides.append(side)
+        versions[name] = side.version
         if description["side"] != "url":  # that one runs already
             yield name, READY, side.ready_s
     for figure in FIGURES:

@@ -1,11 +1,13 @@
 """One side of a comparison, in a process of its own: `python -m quire.api.bench.contender` with a JSON description.
 
-It says {"ready": true}, then answers each line {"prompts": [[ids]], "output_tokens": n} with {"seconds": s}, from
-the asking to the last token. Prompts of one line run together where the side can; every reply has its full length.
+It says {"version": "1.2"} when it is ready, then answers each line {"prompts": [[ids]], "output_tokens": n} with
+{"seconds": s}, from the asking to the last token. Prompts of one line run together where the side can; every reply
+has its full length.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import signal
@@ -15,7 +17,7 @@ from collections.abc import Callable
 from typing import Any
 
 from quire.api.bench.llama_side import llama_side
-from quire.api.bench.server_side import server_side, url_side
+from quire.api.bench.server_side import server_side, server_version, url_side
 
 Run = Callable[[list[list[int]], int], float]
 
@@ -58,6 +60,7 @@ def transformers_side(described: dict[str, Any]) -> Run:
     return run
 
 
+MODULES = {"quire": "quire", "transformers": "transformers", "llama.cpp": "llama_cpp"}
 SIDES: dict[str, Callable[[dict[str, Any]], Run]] = {
     "quire": quire_side,
     "transformers": transformers_side,
@@ -65,6 +68,13 @@ SIDES: dict[str, Callable[[dict[str, Any]], Run]] = {
     "server": server_side,
     "url": url_side,
 }
+
+
+def version_of(described: dict[str, Any]) -> str:
+    """Of the engine behind a side; empty where it does not tell."""
+    if "base_url" in described:
+        return server_version(described["base_url"])
+    return str(importlib.import_module(MODULES[described["side"]]).__version__)
 
 
 def main() -> None:
@@ -75,7 +85,7 @@ def main() -> None:
     described = json.loads(sys.argv[1])
     try:
         run = SIDES[described["side"]](described)
-        print(json.dumps({"ready": True}), file=answers)
+        print(json.dumps({"version": version_of(described)}), file=answers)
         for line in sys.stdin:
             asked = json.loads(line)
             seconds = run(asked["prompts"], asked["output_tokens"])

@@ -51,14 +51,14 @@ PEERS = {
 
 
 def usable_peers(asked: str) -> list[str]:
-    """The peers asked for, or all that are here; the others are named with what installs them. Raises ConfigError for
-    one that is unknown, or asked for and not here."""
+    """The peers asked for ("none" is none), or all that are here; the others are named with what installs them.
+    Raises ConfigError for one that is unknown, or asked for and not here."""
+    if asked == "none":
+        return []
     names = [name for name in asked.split(",") if name]
     for name in names:
         if name not in PEERS:
-            raise ConfigError(
-                f"--peers: {name!r} is not known; give some of {', '.join(PEERS)}, or --base-url"
-            )
+            raise ConfigError(f"--peers: {name!r} is not known; give some of {', '.join(PEERS)}, or none")
     found = []
     for name in names or PEERS:
         peer = PEERS[name]

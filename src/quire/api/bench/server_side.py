@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import json
 import os
 import subprocess
 import time
@@ -44,6 +45,15 @@ def _is_healthy(base_url: str) -> bool:
             return bool(response.status == 200)
     except OSError:  # nobody listens yet, or not ready
         return False
+
+
+def server_version(base_url: str) -> str:
+    """What GET /version says; empty where there is no such route."""
+    try:
+        with urllib.request.urlopen(f"{base_url}/version", timeout=5) as response:
+            return str(json.load(response)["version"])
+    except (OSError, ValueError, LookupError, TypeError):
+        return ""
 
 
 def url_side(described: dict[str, Any]) -> Run:
