@@ -49,7 +49,7 @@ class ModelRunner:
         self._capacity_rows = max(config.scheduler.max_num_seqs, PROMPT_LOGPROB_ROWS)
         self._records = config.records_forward
         self.take(model)
-        self._vectors: dict[int, Tensor] = {}  # prompts that are none of tokens, by sequence
+        self._vectors: dict[int, PromptEmbeddings] = {}  # prompts that are none of tokens, by sequence
         self._block_size = config.cache.block_size
         self._sampler = Sampler(
             config.card.vocab_size, config.logprobs_mode, config.max_logprobs, grammars, processors
@@ -100,7 +100,7 @@ class ModelRunner:
         for start in plan.starts:
             outcomes.start(start)
             if start.embeddings is not None:
-                self._vectors[start.sequence_id] = _matrix(start.embeddings)
+                self._vectors[start.sequence_id] = start.embeddings
         copy_blocks(self._caches, plan.copies)
         if not plan.chunks:
             return StepResult(step_id=plan.step_id)
@@ -124,9 +124,9 @@ class ModelRunner:
         places: list[int] = []
         vectors: list[Tensor] = []
         for chunk, first in zip(chunks, step.attention.query_starts, strict=False):
-            matrix = self._vectors.get(chunk.sequence_id)
-            if matrix is not None and chunk.start < len(matrix):
-                vectors.append(matrix[chunk.start : chunk.end])
+            prompt = self._vectors.get(chunk.sequence_id)
+            if prompt is not None and chunk.start < prompt.num_tokens:
+                vectors.append(_rows(prompt, chunk.start, min(chunk.end, prompt.num_tokens)))
                 places += range(first, first + len(vectors[-1]))
         if not places:
             return self._forward(step)
@@ -179,7 +179,8 @@ class ModelRunner:
         return entries
 
 
-def _matrix(embeddings: PromptEmbeddings) -> Tensor:
-    """(num_tokens, width), in the type that it was sent in."""
-    numbers = torch.frombuffer(bytearray(embeddings.data), dtype=getattr(torch, embeddings.dtype))
-    return numbers.view(embeddings.num_tokens, -1)
+def _rows(embeddings: PromptEmbeddings, start: int, end: int) -> Tensor:
+    """Those of places `start` … `end` - 1, in the type that they were sent in."""
+    row_bytes = len(embeddings.data) // embeddings.num_tokens
+    part = bytearray(memoryview(embeddings.data)[start * row_bytes : end * row_bytes])
+    return torch.frombuffer(part, dtype=getattr(torch, embeddings.dtype)).view(end - start, -1)
