@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import median
 
+from quire.api.bench.drawing import Bar, bar_chart
 from quire.api.bench.engine import Engine, add_shape_option, settings_of
 from quire.api.bench.options import Options, whole, write_file, write_result
-from quire.api.bench.pictures import Bar, bar_chart
 from quire.api.bench.step import Batch, decode_steps
 from quire.base.constraints import Constraint, StructuredOutputsParams
 from quire.text.grammar import ask_grammar

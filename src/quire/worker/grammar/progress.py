@@ -80,11 +80,12 @@ class GrammarProgress:
         """Whether `mask` has this token, without making the mask."""
         if self._failure:
             return False
+        is_end = token_id in self._vocabulary.end_ids
         if self._phase is _Phase.REASONING:
-            return token_id not in self._vocabulary.end_ids
-        if self._is_filled or token_id in self._vocabulary.end_ids:
+            return not is_end
+        if self._is_filled or is_end:
             return self._is_set(token_id)
-        return token_id in self._also_allowed() or self._matcher.allows(token_id)
+        return self._matcher.allows(token_id) or token_id in self._also_allowed()
 
     @property
     def must_end(self) -> bool:
@@ -122,7 +123,7 @@ class GrammarProgress:
         self._is_filled = False
         if self._phase is _Phase.REASONING:
             self._read_reasoning(token_id)
-        elif token_id in self._also_allowed():
+        elif self._phase is not _Phase.ANSWER and token_id in self._also_allowed():
             self._phase = _Phase.REASONING if self._phase is _Phase.START else _Phase.ANSWER
         else:
             self._phase = _Phase.ANSWER

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from quire.base.messages import PositionLogprobs, SampledRow
+from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.state import SequenceState
 from quire.worker.sampling.steps import GrammarMask, Step
 
@@ -37,19 +38,44 @@ class Row:
     tokens: list[int] = field(default_factory=list)
     logprobs: list[PositionLogprobs] | None = None
     error: str | None = None
+    asked_after: GrammarMask | None = None  # what tokens have to pass that were chosen without any step
+    kept: list[int | None] | None = None  # tokens that have passed, where others of the row have not
+
+    def __post_init__(self) -> None:
+        """Where a grammar is all that is due, choose as if there were none and ask it then: mostly no mask is needed.
+
+        A random row that is drawn anew, under the mask, where the grammar refuses has the mask's distribution: with
+        a the weight of all allowed tokens, one of weight p is chosen by p + (1 - a) p / a = p / a. Truncation goes
+        by what is allowed, so it needs the mask first; and so does a mask that changes logits.
+        """
+        state = self.state
+        if len(self.steps) != 1 or state.num_logprobs is not None or state.truncates:
+            return
+        step = self.steps[0]
+        if isinstance(step, GrammarMask) and (state.is_greedy or not step.trades_end):
+            self.asked_after, self.steps = step, []
+
+    def ask_grammar(self) -> None:
+        """Keep what the grammar allows of the tokens; the row is open again where that is not all."""
+        assert self.asked_after is not None
+        passed = [token_id if self.asked_after.allows(token_id) else None for token_id in self.tokens]
+        if None in passed:
+            self.kept, self.tokens, self.steps = passed, [], [self.asked_after]
+        self.asked_after = None
+
+    def take(self, token_ids: list[int]) -> None:
+        """A token for each sample, which stands in where none was kept."""
+        kept = self.kept or [None] * len(token_ids)
+        self.tokens = [new if old is None else old for new, old in zip(token_ids, kept, strict=True)]
+
+    @property
+    def is_open(self) -> bool:
+        return self.error is None and not self.tokens
 
     @property
     def is_plain(self) -> bool:
         """Whether the row is no more than the arg max of the model's logits."""
         return self.state.is_greedy and not self.steps and self.state.num_logprobs is None
-
-    @property
-    def keeps_best(self) -> bool:
-        """Whether a greedy row has nothing to heed but a grammar that allows its best token: no mask is needed."""
-        if not self.state.is_greedy or self.state.num_logprobs is not None or len(self.steps) != 1:
-            return False
-        step = self.steps[0]
-        return isinstance(step, GrammarMask) and step.allows(self.best)
 
     @property
     def needs(self) -> tuple[bool, ...]:
@@ -62,6 +88,11 @@ class Row:
     def is_light(self) -> bool:
         """Whether the row is drawn from where it stands, without a copy of its logits."""
         return not self.steps and self.state.num_logprobs is None
+
+    def draws(self) -> list[int]:
+        """A number for each sample, see draw_bits; others than before where some of them are drawn again."""
+        seed, position, again = self.state.seed, self.request.position, self.kept is not None
+        return [draw_bits(seed, position, index, again=again) for index in self.sample_indices]
 
     @property
     def sample_indices(self) -> list[int]:

@@ -1,7 +1,8 @@
 """Sampler: one row of logits in, one outcome per sample out, and the same outcome whatever else is in the batch.
 
 Rows go three ways. Greedy rows that ask for nothing are one arg max over the whole batch; random rows that
-change no logits are one draw from where they stand. The others are grouped by what they need, so a feature
+change no logits are one draw from where they stand. Where a grammar is all that is asked for it is asked afterwards,
+and only rows whose token it refuses are masked. The others are grouped by what they need, so a feature
 costs nothing where it is not used, and copied in chunks that fit a processor's cache. Whatever goes wrong
 with a row fails that row alone.
 Shapes: R rows of the step, r rows of a chunk, V vocabulary.
@@ -22,7 +23,6 @@ from quire.model.ops import Truncation, kept_weights, logit_scales
 from quire.worker.grammar import GrammarStore
 from quire.worker.sampling.logprobs import position_logprobs
 from quire.worker.sampling.own_steps import Processors
-from quire.worker.sampling.randomness import draw_bits
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
 from quire.worker.sampling.steps import GrammarMask, apply_masks
@@ -102,12 +102,16 @@ class Sampler:
             rows.append(row)
             if not math.isfinite(maximum):
                 row.error = f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
-            elif row.is_plain or row.keeps_best:
+            elif row.is_plain:
                 row.tokens = [best] * request.num_samples
-
-        open_rows = [row for row in rows if row.error is None and not row.tokens]
-        for chunk in alike_chunks(open_rows, _rows_at_once(logits_RV)):
-            self._sample_safely(logits_RV, chunk)
+        self._fill(logits_RV, rows)
+        asking = [row for row in rows if row.asked_after is not None and row.tokens]
+        for row in asking:
+            try:
+                row.ask_grammar()
+            except Exception as error:  # noqa: BLE001 - a row fails alone, its neighbours go on
+                row.error = _explain(error, "asking a grammar")
+        self._fill(logits_RV, asking)
         for row in rows:
             results[row.index] = row.close()
         return [sampled for outcome in results for sampled in outcome]
@@ -146,6 +150,12 @@ class Sampler:
     def _refusal(self, sequence_id: int) -> str:
         return self._refused.get(sequence_id, "the sampler was never told about this sequence")
 
+    def _fill(self, logits_RV: Tensor, rows: list[Row]) -> None:
+        """Give those that have none tokens or an error."""
+        open_rows = [row for row in rows if row.is_open]
+        for chunk in alike_chunks(open_rows, _rows_at_once(logits_RV)):
+            self._sample_safely(logits_RV, chunk)
+
     def _sample_safely(self, logits_RV: Tensor, rows: list[Row]) -> None:
         """Fill the rows; when something raises, each row on its own, and those that still raise fail."""
         try:
@@ -171,7 +181,7 @@ class Sampler:
             _apply_steps(changed_rV, rows)
         if rows[0].state.is_greedy:
             for row in rows:
-                row.tokens = [row.best] * row.request.num_samples
+                row.take([row.best] * row.request.num_samples)
         else:
             _draw(changed_rV, None, rows)
         if wants_logprobs:
@@ -196,15 +206,12 @@ def _rows_at_once(logits_RV: Tensor) -> int:
 
 def _draw(logits_RV: Tensor, indices_r: Tensor | None, rows: list[Row]) -> None:
     """Fill random rows with tokens; `indices_r` says where their logits are, None that they are all there is."""
-    draws = [
-        [draw_bits(row.state.seed, row.request.position, sample) for sample in row.sample_indices]
-        for row in rows
-    ]
+    draws = [row.draws() for row in rows]
     most = max(len(row) for row in draws)
     draws_rN = torch.tensor([row + [0] * (most - len(row)) for row in draws], device=logits_RV.device)
     tokens_rN, _ = ops.draw_tokens(logits_RV, indices_r, *_changes(logits_RV, rows), draws_rN)
     for row, own, tokens in zip(rows, draws, tokens_rN.tolist(), strict=True):
-        row.tokens = tokens[: len(own)]
+        row.take(tokens[: len(own)])
 
 
 def _changes(logits_RV: Tensor, rows: list[Row]) -> tuple[Tensor, Tensor, Truncation]:

@@ -60,6 +60,8 @@ class SequenceState:
         """The steps that change this sequence's logits now."""
         if self._thinking is not None and self._thinking.forces_end:
             return [self._thinking]
+        if not self._steps:
+            return []
         due = [step for step in self._steps if step.is_due(self._output_ids)]
         if self._grammar is None or len(due) < 2:
             return due

@@ -139,6 +139,10 @@ class GrammarMask:
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
         apply_masks(row_V[None], [self])
 
+    @property
+    def trades_end(self) -> bool:
+        return self._progress.instead_of_end is not None
+
     def trade_end(self, row_V: Tensor) -> None:
         """While the model reasons, how much it wants to end counts for the token that ends the reasoning."""
         instead = self._progress.instead_of_end
@@ -148,7 +152,8 @@ class GrammarMask:
 
 def apply_masks(rows_rV: Tensor, masks: list[GrammarMask]) -> None:
     """Apply a mask to each row, all in one call."""
-    for row_V, one in zip(rows_rV, masks, strict=True):
-        one.trade_end(row_V)
+    for place, one in enumerate(masks):
+        if one.trades_end:
+            one.trade_end(rows_rV[place])
     words = np.concatenate([one.mask() for one in masks])
     keep_allowed(rows_rV, torch.from_numpy(words).view(len(masks), -1))
