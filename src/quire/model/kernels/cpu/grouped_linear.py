@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.large_pages import WEIGHTS
 from quire.model.kernels.cpu.linear import PackedWeight
 from quire.model.kernels.cpu.linear_int4 import PackedInt4Weight
 from quire.model.kernels.cpu.linear_int8 import PackedInt8Weight
@@ -53,11 +54,9 @@ class PackedExperts(Prepared):
         form = [group_size, int(rounds_inputs)] if linear == "linear_int4" else []
         count, *shape = weight_ENK.shape
         size_bytes = count * KINDS[linear].size_bytes(torch.Size(shape), weight_ENK.dtype, *form)
-        memory = torch.empty(size_bytes, dtype=torch.uint8)
-        self._hold(weight_ENK.shape, weight_ENK.dtype, linear, memory, form)
+        self._hold(weight_ENK.shape, weight_ENK.dtype, linear, WEIGHTS.empty(size_bytes), form)
         for expert, weight_NK in zip(self.experts, weight_ENK if experts is None else experts, strict=True):
-            expert.fill(weight_NK.detach().contiguous(), size_bytes)
-            size_bytes = 0  # large pages were asked for with the first, for all
+            expert.fill(weight_NK.detach().contiguous())
 
     def _hold(
         self, shape: torch.Size, dtype: torch.dtype, linear: str, packed: Tensor, form: list[int]
