@@ -80,7 +80,7 @@ INLINE void find_scales(const float* scales, const Places& places, int64_t key_h
 
 // Asks for the rows of keys or values that come next while others are worked on: pieces of a few hundred bytes, far
 // apart for one head, are what the processor's own prefetchers miss. Goes through memory in its order, all heads of an
-// item at once.
+// item at once. Asks into the second cache: the first can wait for too few lines at once to keep memory busy.
 struct NextRows {
     const char* cache;
     int64_t slot_bytes, begin, end;  // of a slot, and which of its bytes the item reads
@@ -95,7 +95,7 @@ struct NextRows {
     }
     void take(int64_t lines) {
         for (; lines > 0 && place < places->high; --lines) {
-            __builtin_prefetch(cache + places->slots[place] * slot_bytes + at);
+            __builtin_prefetch(cache + places->slots[place] * slot_bytes + at, 0, 2);
             at += 64;
             if (at >= end) ++place, at = begin;
         }
