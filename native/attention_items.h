@@ -78,30 +78,6 @@ INLINE void find_scales(const float* scales, const Places& places, int64_t key_h
     for (int64_t t = places.low; t < places.high; ++t) found[t] = scales[places.slots[t] * key_heads + head];
 }
 
-// Asks for the rows of keys or values that come next while others are worked on: pieces of a few hundred bytes, far
-// apart for one head, are what the processor's own prefetchers miss. Goes through memory in its order, all heads of an
-// item at once. Asks into the second cache: the first can wait for too few lines at once to keep memory busy.
-struct NextRows {
-    const char* cache;
-    int64_t slot_bytes, begin, end;  // of a slot, and which of its bytes the item reads
-    const Places* places;
-    int64_t place, at;  // what is asked for next
-
-    void aim(const void* from, const Places& wanted) {
-        cache = static_cast<const char*>(from);
-        places = &wanted;
-        place = wanted.low;
-        at = begin;
-    }
-    void take(int64_t lines) {
-        for (; lines > 0 && place < places->high; --lines) {
-            __builtin_prefetch(cache + places->slots[place] * slot_bytes + at, 0, 2);
-            at += 64;
-            if (at >= end) ++place, at = begin;
-        }
-    }
-};
-
 template <class Kernel>
 static void attend_item(const AttentionCall& call, const Item& item) {
     Kernel kernel;
@@ -111,7 +87,6 @@ static void attend_item(const AttentionCall& call, const Item& item) {
     const int64_t first_tile = most(item.segment * SEGMENT, view.lowest() / TILE * TILE);
     const int64_t end_tile = least(item.end_segment * SEGMENT, view.highest());
     find_places(call, item, view, first_tile, both[first_tile / TILE % 2]);
-    kernel.expect(call, item, both[first_tile / TILE % 2]);
     float* state = kernel.states[0];
     for (int64_t segment = item.segment; segment < item.end_segment; ++segment) {
         float* now = kernel.states[segment > item.segment];

@@ -235,20 +235,6 @@ void round_weights(float*);
 Vec in_order(const float*, int);
 #endif
 
-// A float32 copy of a tile's rows, padded with zeros to whole vectors, times their scales where they have any.
-template <class C>
-static void widen_rows(const C* const* rows, const float* scales, const Places& places, int64_t head_dim, int64_t dims,
-                       float* wide, const float** wide_rows) {
-    for (int64_t t = places.low; t < places.high; ++t) {
-        float* to = wide + t * dims;
-        const Vec scale = splat(scales ? scales[t] : 1.0f);
-        int64_t h = 0;
-        for (; h + WIDTH <= head_dim; h += WIDTH) store(to + h, mul(load(rows[t] + h), scale));
-        if (h < head_dim) store(to + h, mul(load_part(rows[t] + h, head_dim - h), scale));
-    }
-    for (int64_t t = 0; t < TILE; ++t) wide_rows[t] = wide + least(most(t, places.low), places.high - 1) * dims;
-}
-
 template <class C>
 constexpr bool is_bfloat16 = false;
 template <>
@@ -257,14 +243,14 @@ constexpr bool is_bfloat16<bf16> = true;
 template <class C>
 struct RowsKernel {
     static constexpr bool HAS_PAIRS = is_bfloat16<C> && HAS_PAIR_DOT;
-    static constexpr int64_t MAX_ROWS = 32, MAX_DIMS = 512, STRIP = 16;
+    static constexpr int64_t MAX_ROWS = 32, MAX_DIMS = 512;
+    static constexpr int64_t STRETCH = 16;  // places that all heads of an item go through before the next ones
     static constexpr bool IS_NARROW = sizeof(C) == 1;  // read as float32 copies always, other types by many rows only
 
     alignas(64) float query[MAX_ROWS * MAX_DIMS];
     alignas(64) float scores[MAX_ROWS * TILE];
-    alignas(64) float wide[TILE * MAX_DIMS];
+    alignas(64) float wide[STRETCH * MAX_DIMS];
     alignas(64) float states[2][MAX_ROWS * (2 + MAX_DIMS)];
-    NextRows ahead{};
 
     static int64_t padded(int64_t rows) { return rows; }
     static int64_t state_floats(const AttentionCall& call) { return MAX_ROWS * (2 + call.dims); }
@@ -274,17 +260,6 @@ struct RowsKernel {
     void begin(const AttentionCall& call, const Item& item, const View& view) {
         with_dtype(call.layer->dtype, [&](auto type) { read_queries<decltype(type)>(call, item, view); });
     }
-
-    // Keys of the item's first tile: nothing could ask for them earlier.
-    void expect(const AttentionCall& call, const Item& item, const Places& places) {
-        const int64_t head_bytes = call.layer->head_dim * static_cast<int64_t>(sizeof(C));
-        ahead.slot_bytes = call.layer->key_heads * head_bytes;
-        ahead.begin = item.head * head_bytes;
-        ahead.end = (item.head + item.heads) * head_bytes;
-        ahead.aim(call.layer->key_cache, places);
-        ahead.take(TILE * lines_of_slot());
-    }
-    int64_t lines_of_slot() const { return up(ahead.end - ahead.begin, 64); }
 
     template <class Q>
     void read_queries(const AttentionCall& call, const Item& item, const View& view) {
@@ -312,28 +287,84 @@ struct RowsKernel {
         memset(values(state), 0, static_cast<size_t>(rows * call.dims) * sizeof(float));
     }
 
-    // Float32 copies of the rows of one cache; places outside those written repeat the nearest.
-    void widen(const AttentionCall& call, const C* const* found, const float* scales, const Places& places, int64_t head,
-               const float** wide_rows) {
-        float own[TILE];
-        if (scales) find_scales(scales, places, call.layer->key_heads, head, own);
-        widen_rows(found, scales ? own : nullptr, places, call.layer->head_dim, call.dims, wide, wide_rows);
-    }
-
-    static void find_rows(const AttentionCall& call, const void* cache, const Places& places, int64_t head, const C** rows) {
+    static void find_rows(const AttentionCall& call, const Item& item, const void* cache, const int64_t* slots,
+                          int64_t count, const C** rows) {
         const QuireAttentionCall& layer = *call.layer;
-        const C* first = static_cast<const C*>(cache) + head * layer.head_dim;
+        const C* first = static_cast<const C*>(cache) + item.head * layer.head_dim;
         const int64_t slot_size = layer.key_heads * layer.head_dim;
-        for (int64_t t = 0; t < TILE; ++t) rows[t] = first + places.slots[t] * slot_size;
+        for (int64_t t = 0; t < count; ++t) rows[t] = first + slots[t] * slot_size;
     }
 
-    // While scores are computed values are on their way, while values are added up the next tile's keys.
-    void attend(const AttentionCall& call, const Item& item, const View& view, const Places& places, const Places* next,
-                float* state) {
-        ahead.aim(call.layer->value_cache, places);
+    // Keys of all heads, then values of all heads. In the lists of rows, which are those of the item's first head, the
+    // tile's last keys are followed by its first values, its last values by the next tile's first keys.
+    void attend(const AttentionCall& call, const Item& item, const View& view, const Places& places,
+                const Places* next, float* state) {
+        const QuireAttentionCall& layer = *call.layer;
+        const int64_t begin = places.low / STRETCH * STRETCH, end = up(places.high, STRETCH) * STRETCH;
+        const C *key_rows[TILE + STRETCH], *value_rows[TILE + STRETCH];
+        find_rows(call, item, layer.key_cache, places.slots, end, key_rows);
+        find_rows(call, item, layer.value_cache, places.slots, end, value_rows);
+        memcpy(key_rows + end, value_rows + begin, STRETCH * sizeof(C*));
+        find_rows(call, item, layer.key_cache, next ? next->slots : places.slots, STRETCH, value_rows + end);
+        for_stretches(call, item, view, places, key_rows, layer.key_scales,
+                      [&](int64_t head, int64_t first, int64_t low, int64_t high, auto keys) INLINE_LAMBDA {
+                          score(call, view.rows, head, first, low, high, keys);
+                      });
         for (int64_t head = 0; head < item.heads; ++head) weigh_head(call, item, view, places, head, state);
-        if (next) ahead.aim(call.layer->key_cache, *next);
-        for (int64_t head = 0; head < item.heads; ++head) add_head(call, item, view, places, head, state);
+        for_stretches(call, item, view, places, value_rows, layer.value_scales,
+                      [&](int64_t head, int64_t first, int64_t low, int64_t high, auto found) INLINE_LAMBDA {
+                          add_values_of_head(call, view.rows, head, first, low, high, found, values(state));
+                      });
+    }
+
+    // Calls body(head, first, low, high, rows) for one stretch of the tile after the other, all heads of each: `rows`
+    // are the head's in the cache or float32 copies; they, `low` and `high` count from the stretch's first place.
+    template <class F>
+    void for_stretches(const AttentionCall& call, const Item& item, const View& view, const Places& places,
+                       const C* const* rows, const float* scales, const F& body) {
+        const bool widened = is_widened(call, view.rows) && !goes_by_pairs(call);
+        for (int64_t t = places.low / STRETCH * STRETCH; t < places.high; t += STRETCH) {
+            const int64_t low = most(places.low - t, 0), high = least(places.high - t, STRETCH);
+            for (int64_t head = 0; head < item.heads; ++head) {
+                const C* found[STRETCH];
+                take_rows(call, rows + t, head, found);
+                if (widened) {
+                    const float* wide_rows[STRETCH];
+                    const float* of_head = scales ? scales + item.head + head : nullptr;
+                    widen(call, found, of_head, places.slots + t, low, high, wide_rows);
+                    body(head, t, low, high, static_cast<const float* const*>(wide_rows));
+                } else if constexpr (!IS_NARROW) {
+                    body(head, t, low, high, static_cast<const C* const*>(found));
+                }
+            }
+        }
+    }
+
+    // A head's part of a stretch's rows; asks for the same part of the rows that are read a stretch later. They are
+    // asked into the second cache: the first can wait for too few lines at once to keep memory busy.
+    static void take_rows(const AttentionCall& call, const C* const* rows, int64_t head, const C** found) {
+        constexpr int64_t LINE = 64 / sizeof(C);
+        const int64_t head_dim = call.layer->head_dim;
+        for (int64_t t = 0; t < STRETCH; ++t) {
+            found[t] = rows[t] + head * head_dim;
+            const C* later = rows[t + STRETCH] + head * head_dim;
+            for (int64_t h = 0; h < head_dim; h += LINE) __builtin_prefetch(later + h, 0, 2);
+        }
+    }
+
+    // Float32 copies of a head's rows at places low .. high-1, padded with zeros to whole vectors, times their scales
+    // where they have any; other places repeat the nearest.
+    void widen(const AttentionCall& call, const C* const* rows, const float* scales, const int64_t* slots,
+               int64_t low, int64_t high, const float** wide_rows) {
+        const int64_t head_dim = call.layer->head_dim;
+        for (int64_t t = low; t < high; ++t) {
+            float* to = wide + t * call.dims;
+            const Vec scale = splat(scales ? scales[slots[t] * call.layer->key_heads] : 1.0f);
+            int64_t h = 0;
+            for (; h + WIDTH <= head_dim; h += WIDTH) store(to + h, mul(load(rows[t] + h), scale));
+            if (h < head_dim) store(to + h, mul(load_part(rows[t] + h, head_dim - h), scale));
+        }
+        for (int64_t t = 0; t < STRETCH; ++t) wide_rows[t] = wide + least(most(t, low), high - 1) * call.dims;
     }
 
     // Queries stay as they are then, and scores are scaled afterwards.
@@ -345,64 +376,43 @@ struct RowsKernel {
         return IS_NARROW || (sizeof(C) < sizeof(float) && rows > 4) || call.dims != call.layer->head_dim;
     }
 
-    void weigh_head(const AttentionCall& call, const Item& item, const View& view, const Places& places,
-                    int64_t head_of_item, float* state) {
+    template <class T>
+    void score(const AttentionCall& call, int64_t rows, int64_t head, int64_t first, int64_t low, int64_t high,
+               const T* const* keys) {
+        const int64_t row = head * rows;
+        float* to = scores + row * TILE + first;
+        if constexpr (HAS_PAIRS && is_bfloat16<T>) {
+            const auto* pairs = reinterpret_cast<const bf16*>(query) + row * call.dims;
+            if (goes_by_pairs(call)) return score_tile(pairs, keys, rows, call.dims, low, high, to);
+        }
+        score_tile(query + row * call.dims, keys, rows, call.dims, low, high, to);
+    }
+
+    void weigh_head(const AttentionCall& call, const Item& item, const View& view, const Places& places, int64_t head,
+                    float* state) {
         const QuireAttentionCall& layer = *call.layer;
-        const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims, first = head_of_item * rows;
-        const C* found[TILE];
-        const float* wide_rows[TILE];
-        const bool widened = is_widened(call, rows);
         const bool by_pairs = goes_by_pairs(call);
-        find_rows(call, layer.key_cache, places, head, found);
-        if (widened && !by_pairs) widen(call, found, layer.key_scales, places, head, wide_rows);
-        for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
-            if constexpr (HAS_PAIRS) {
-                const auto* pairs = reinterpret_cast<const bf16*>(query) + first * dims;
-                if (by_pairs) return score_tile(pairs, found, rows, dims, low, high, scores + first * TILE);
-            }
-            const float* queries = query + first * dims;
-            if (widened) score_tile(queries, wide_rows, rows, dims, low, high, scores + first * TILE);
-            else if constexpr (!IS_NARROW) score_tile(queries, found, rows, dims, low, high, scores + first * TILE);
-        });
-        for (int64_t row = 0; row < rows; ++row) {
-            const Bend bend{by_pairs ? layer.scale : 1.0f, layer.soft_cap, layer.slopes ? layer.slopes[view.query_head(head, row)] : 0.0f};
-            weigh(scores + (first + row) * TILE, most(view.low(row) - places.tile, 0),
-                  least(view.high(row) - places.tile, TILE), bend, places.tile - view.position(row),
-                  softmax(state)[first + row], values(state) + (first + row) * dims, dims);
+        for (int64_t r = 0; r < view.rows; ++r) {
+            const int64_t row = head * view.rows + r;
+            const float slope = layer.slopes ? layer.slopes[view.query_head(item.head + head, r)] : 0.0f;
+            weigh(scores + row * TILE, most(view.low(r) - places.tile, 0), least(view.high(r) - places.tile, TILE),
+                  Bend{by_pairs ? layer.scale : 1.0f, layer.soft_cap, slope}, places.tile - view.position(r),
+                  softmax(state)[row], values(state) + row * call.dims, call.dims);
             if constexpr (HAS_PAIRS)
-                if (by_pairs) round_weights(scores + (first + row) * TILE);
+                if (by_pairs) round_weights(scores + row * TILE);
         }
     }
 
-    void add_head(const AttentionCall& call, const Item& item, const View& view, const Places& places,
-                  int64_t head_of_item, float* state) {
-        const QuireAttentionCall& layer = *call.layer;
-        const int64_t head = item.head + head_of_item, rows = view.rows, dims = call.dims, first = head_of_item * rows;
-        const C* found[TILE];
-        const float* wide_rows[TILE];
-        const bool widened = is_widened(call, rows), by_pairs = goes_by_pairs(call);
-        find_rows(call, layer.value_cache, places, head, found);
-        if (widened && !by_pairs) widen(call, found, layer.value_scales, places, head, wide_rows);
-        for_strips(item, places, [&](int64_t low, int64_t high) INLINE_LAMBDA {
-            float* total = values(state) + first * dims;
-            if constexpr (HAS_PAIRS) {
-                const auto* pairs = reinterpret_cast<const uint32_t*>(scores + first * TILE);
-                if (by_pairs) return add_pairs_of_tile(pairs, found, rows, low, high, dims, total);
-            }
-            if (widened) add_values_of_tile(scores + first * TILE, wide_rows, rows, low, high, dims, total);
-            else if constexpr (!IS_NARROW)
-                add_values_of_tile(scores + first * TILE, found, rows, low, high, dims, total);
-        });
-    }
-
-    // Calls body(low, high) for STRIP places after the other, and asks for as much of what comes next as it reads.
-    template <class F>
-    void for_strips(const Item& item, const Places& places, const F& body) {
-        const int64_t lines = up(STRIP * lines_of_slot(), item.heads);
-        for (int64_t t = places.low / STRIP * STRIP; t < places.high; t += STRIP) {
-            ahead.take(lines);
-            body(most(t, places.low), least(t + STRIP, places.high));
+    template <class T>
+    void add_values_of_head(const AttentionCall& call, int64_t rows, int64_t head, int64_t first, int64_t low,
+                            int64_t high, const T* const* found, float* total) {
+        const float* weights = scores + head * rows * TILE;
+        total += head * rows * call.dims;
+        if constexpr (HAS_PAIRS && is_bfloat16<T>) {
+            const auto* pairs = reinterpret_cast<const uint32_t*>(weights) + first / 2;
+            if (goes_by_pairs(call)) return add_pairs_of_tile(pairs, found, rows, low, high, call.dims, total);
         }
+        add_values_of_tile(weights + first, found, rows, low, high, call.dims, total);
     }
 
     // Adds the result of a later segment to `into`.

@@ -124,8 +124,6 @@ struct TilesKernel {
                     row < view.rows ? layer.slopes[view.query_head(item.head + head, row)] * LOG2_E : 0.0f;
     }
 
-    static void expect(const AttentionCall&, const Item&, const Places&) {}
-
     static void read_queries(const AttentionCall& call, const Item& item, const View& view, int64_t head, int64_t first,
                              bf16* packed) {
         const QuireAttentionCall& layer = *call.layer;
