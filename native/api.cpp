@@ -2,7 +2,6 @@
 #include "api.h"
 
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -79,7 +78,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 11; }
+EXPORT int32_t quire_version() { return 12; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -105,27 +104,13 @@ EXPORT int32_t quire_choose(const char* name) {
 
 EXPORT const char* quire_chosen() { return quire::chosen->name; }
 
-// Fewer pages to look up while weights stream by: measured 15 % of a batch-1 product's speed.
-static void use_large_pages(const void* memory, int64_t bytes) {
-    constexpr uintptr_t LARGE = 2u << 20;
-    uintptr_t start = reinterpret_cast<uintptr_t>(memory) / LARGE * LARGE + LARGE;
-    uintptr_t end = (reinterpret_cast<uintptr_t>(memory) + static_cast<uintptr_t>(bytes)) / LARGE * LARGE;
-    if (start < end) madvise(reinterpret_cast<void*>(start), end - start, MADV_HUGEPAGE);
-}
-
-EXPORT void quire_linear_pack(const QuireLinear* to, const void* weight, int64_t row_stride, int64_t packed_bytes) {
-    use_large_pages(to->packed, packed_bytes);
+EXPORT void quire_linear_pack(const QuireLinear* to, const void* weight, int64_t row_stride) {
     quire::chosen->kernels->linear_pack(weight, row_stride, to);
 }
-EXPORT void quire_linear_int8_pack(const QuireLinearInt8* to, int32_t dtype, const void* weight, int64_t row_stride,
-                                   int64_t packed_bytes) {
-    use_large_pages(to->packed, packed_bytes);
+EXPORT void quire_linear_int8_pack(const QuireLinearInt8* to, int32_t dtype, const void* weight, int64_t row_stride) {
     quire::chosen->kernels->linear_int8_pack(dtype, weight, row_stride, to);
 }
-
-EXPORT void quire_linear_int4_pack(const QuireLinearInt4* to, int32_t dtype, const void* weight, int64_t row_stride,
-                                   int64_t packed_bytes) {
-    use_large_pages(to->packed, packed_bytes);
+EXPORT void quire_linear_int4_pack(const QuireLinearInt4* to, int32_t dtype, const void* weight, int64_t row_stride) {
     quire::chosen->kernels->linear_int4_pack(dtype, weight, row_stride, to);
 }
 

@@ -49,10 +49,8 @@ class PackedWeight(Packed):
     def describe(self, start: int) -> ctypes.Structure:
         return _Linear(start, *self.shape, native.DTYPES[self.dtype])
 
-    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
-        native.library().quire_linear_pack(
-            self.address, weight_NK.data_ptr(), weight_NK.stride(0), size_bytes
-        )
+    def fill(self, weight_NK: Tensor) -> None:
+        native.library().quire_linear_pack(self.address, weight_NK.data_ptr(), weight_NK.stride(0))
 
 
 def check_call(x_MK: Tensor, weight: Prepared, bias_N: Tensor | None) -> tuple[Tensor, int | None]:

@@ -65,9 +65,9 @@ class PackedInt4Weight(Packed):
         scales = start + _num_groups(self.shape, group_size) * group_size // 2
         return _LinearInt4(start, scales, *self.shape, group_size)
 
-    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
+    def fill(self, weight_NK: Tensor) -> None:
         where = weight_NK.data_ptr(), weight_NK.stride(0)
-        native.library().quire_linear_int4_pack(self.address, native.DTYPES[self.dtype], *where, size_bytes)
+        native.library().quire_linear_int4_pack(self.address, native.DTYPES[self.dtype], *where)
 
 
 def _num_groups(shape: torch.Size, group_size: int) -> int:

@@ -57,9 +57,9 @@ class PackedInt8Weight(Packed):
         scales = start + _panels_bytes(self.shape)
         return _LinearInt8(start, scales, scales + 4 * padded_outputs(self.shape[0]), *self.shape)
 
-    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
+    def fill(self, weight_NK: Tensor) -> None:
         where = weight_NK.data_ptr(), weight_NK.stride(0)
-        native.library().quire_linear_int8_pack(self.address, native.DTYPES[self.dtype], *where, size_bytes)
+        native.library().quire_linear_int8_pack(self.address, native.DTYPES[self.dtype], *where)
 
 
 def _panels_bytes(shape: torch.Size) -> int:

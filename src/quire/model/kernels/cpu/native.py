@@ -19,7 +19,7 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 11  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 12  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
@@ -29,9 +29,9 @@ _SIGNATURES: dict[str, list[Any]] = {
     "quire_replay": [c_void_p, c_int64, c_int64],
     "quire_inside_ns": [],
     "quire_probe": [c_void_p],
-    "quire_linear_pack": [c_void_p, c_void_p, c_int64, c_int64],
-    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
-    "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64, c_int64],
+    "quire_linear_pack": [c_void_p, c_void_p, c_int64],
+    "quire_linear_int8_pack": [c_void_p, c_int32, c_void_p, c_int64],
+    "quire_linear_int4_pack": [c_void_p, c_int32, c_void_p, c_int64],
     **{
         f"quire_{op}": [c_void_p]
         for op in (

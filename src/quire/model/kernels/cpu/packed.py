@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.large_pages import WEIGHTS
 from quire.model.kernels.prepared import Prepared
 
 PANEL_OUTPUTS = 32
@@ -36,9 +37,9 @@ class Packed(Prepared):
         weight_NK = weight_NK.detach()
         if weight_NK.stride(1) != 1:
             weight_NK = weight_NK.contiguous()
-        size_bytes = self.size_bytes(weight_NK.shape, weight_NK.dtype, *form)
-        self._hold(weight_NK.shape, weight_NK.dtype, torch.empty(size_bytes, dtype=torch.uint8), form)
-        self.fill(weight_NK, size_bytes)
+        packed = WEIGHTS.empty(self.size_bytes(weight_NK.shape, weight_NK.dtype, *form))
+        self._hold(weight_NK.shape, weight_NK.dtype, packed, form)
+        self.fill(weight_NK)
 
     @staticmethod
     @abstractmethod
@@ -50,7 +51,7 @@ class Packed(Prepared):
         """The structure of native/api.h for this weight, whose memory begins at `start`."""
 
     @abstractmethod
-    def fill(self, weight_NK: Tensor, size_bytes: int) -> None:
+    def fill(self, weight_NK: Tensor) -> None:
         """Packs the weight, whose rows are in one piece each."""
 
     def _hold(self, shape: torch.Size, dtype: torch.dtype, packed: Tensor, form: tuple[int, ...]) -> None:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import mmap
 import time
 
 from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu.large_pages import map_large
 
 # name → kind in native/api.h; the best one that the chosen instruction set has bounds a kernel
 PROBES = {
@@ -37,9 +37,7 @@ class ReadMemory:
 
     def __init__(self, size_bytes: int) -> None:
         self.size_bytes = size_bytes >> 20 << 20
-        self._map = mmap.mmap(-1, self.size_bytes)
-        if hasattr(mmap, "MADV_HUGEPAGE"):
-            self._map.madvise(mmap.MADV_HUGEPAGE)
+        self._map = map_large(self.size_bytes)
         self.address = ctypes.addressof(ctypes.c_char.from_buffer(self._map))
         ctypes.memset(self.address, 1, self.size_bytes)
 
