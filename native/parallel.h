@@ -12,11 +12,21 @@ INLINE int64_t least(int64_t a, int64_t b) { return a < b ? a : b; }
 INLINE int64_t most(int64_t a, int64_t b) { return a > b ? a : b; }
 INLINE int64_t up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
+// Where chunk number `chunk` of `chunks` begins. Where there are enough, each round of one chunk for a thread hands out half
+// of what is left, the last round all of it: a thread reads long stretches of memory in one piece, and the chunks for
+// which threads wait for each other in the end are small.
+constexpr int64_t ROUNDS = 4;
+INLINE int64_t chunk_begin(int64_t count, int64_t chunks, int64_t chunk) {
+    if (chunks != threads() * ROUNDS) return count * chunk / chunks;
+    const int64_t round = least(chunk / threads(), ROUNDS - 1), place = chunk - round * threads(), left = count >> round;
+    return count - left + left * place / threads() / (round == ROUNDS - 1 ? 1 : 2);
+}
+
 // Calls body(first, last) for consecutive ranges of 0 .. count-1. `cost` is the work of one of them, in vector
 // instructions or cache lines, roughly.
 template <class F>
 static void share(int64_t count, int64_t cost, const F& body) {
-    int64_t chunks = least(least(count, count * cost / SMALL_COST), threads() * 8);
+    const int64_t chunks = least(least(count, count * cost / SMALL_COST), threads() * ROUNDS);
     if (chunks < 2 || threads() == 1) {
         if (count) body(int64_t{0}, count);
         return;
@@ -28,7 +38,9 @@ static void share(int64_t count, int64_t cost, const F& body) {
     run_chunks(
         [](void* context, int64_t chunk) {
             const Call& call = *static_cast<const Call*>(context);
-            (*call.body)(call.count * chunk / call.chunks, call.count * (chunk + 1) / call.chunks);
+            const int64_t first = chunk_begin(call.count, call.chunks, chunk);
+            const int64_t last = chunk_begin(call.count, call.chunks, chunk + 1);
+            if (first < last) (*call.body)(first, last);
         },
         &call, chunks);
 }

@@ -16,7 +16,7 @@ from quire.base.errors import ConfigError
 from quire.model.kernels import configure
 from quire.model.kernels.cpu import native
 from quire.model.kernels.cpu.linear import PackedWeight, run
-from quire.model.ops import explain
+from quire.model.ops import add, explain
 from tests.model.kernels.native_library import use
 
 BUILD = Path(__file__).parents[3] / "native/build.py"
@@ -82,6 +82,17 @@ def test_explain_names_the_instruction_set() -> None:
     choices = {choice.op: choice for choice in explain()}
     if name != "scalar":
         assert {(choice.provider, choice.variant) for choice in choices.values()} == {("cpu", name)}
+
+
+@pytest.mark.parametrize("num_threads", [2, 3, 5])
+def test_every_row_is_some_threads(num_threads: int) -> None:
+    """Whether work is cut alike or, where there is enough of it, into ever smaller parts."""
+    with use("scalar"):
+        configure(num_threads=num_threads)
+        x_TD = torch.arange(50 * (1 << 17), dtype=torch.float32).view(50, -1)
+        for rows in (1, 2, 3, 7, 8, 9, 12, 13, 19, 20, 21, 50):
+            assert torch.equal(add(x_TD[:rows], x_TD[:rows]), 2 * x_TD[:rows])
+        configure(num_threads=1)
 
 
 def test_several_callers_share_the_workers(two_threads: None) -> None:
