@@ -45,6 +45,75 @@ async def test_what_is_stored_can_be_read_and_deleted(client):
         await client.responses.retrieve(made.id)
 
 
+CALL = {"type": "function_call", "call_id": "c", "name": "look", "arguments": "{}"}
+SAID = [
+    {"role": "user", "content": "hello"},
+    {"type": "reasoning", "id": "rs_own", "summary": []},
+    CALL,
+    {"type": "function_call_output", "call_id": "c", "output": "a cat"},
+    {"type": "message", "role": "assistant", "content": "A cat."},
+    {"role": "user", "content": [{"type": "input_text", "text": "and now?"}]},
+]
+
+
+async def test_the_items_of_its_input_are_listed(client):
+    made = await client.responses.create(model="scripted", input=SAID)
+    page = await client.responses.input_items.list(made.id, order="asc", limit=2)
+    assert page.has_more
+    items = [item async for item in page]
+    assert [item.type for item in items] == [item.get("type", "message") for item in SAID]
+    assert items[0].content[0].text == "hello"
+    assert items[1].id == "rs_own"
+    assert (items[4].role, items[4].content[0].type) == ("assistant", "output_text")
+    assert len({item.id for item in items}) == 6
+    newest = [item async for item in client.responses.input_items.list(made.id)]
+    assert newest == items[::-1]
+    after = await client.responses.input_items.list(made.id, after=items[3].id, order="asc")
+    assert after.data == items[4:]
+    assert not after.has_more
+
+
+async def test_what_came_before_is_listed_too(client):
+    first = await client.responses.create(model="scripted", input="hello")
+    second = await client.responses.create(model="scripted", input="more", previous_response_id=first.id)
+    items = (await client.responses.input_items.list(second.id, order="asc")).data
+    assert [item.content[0].text for item in items] == ["hello", ANSWER, "more"]
+    assert items[1].id == first.output[0].id
+
+
+@pytest.mark.parametrize(
+    ("query", "field"),
+    [
+        ({"limit": 0}, "limit"),
+        ({"limit": 101}, "limit"),
+        ({"order": "up"}, "order"),
+        ({"after": "msg_none"}, "after"),
+        ({"include": ["file_search_call.results"]}, "include"),
+        ({"extra_query": {"before": "msg_x"}}, "before"),
+    ],
+)
+async def test_a_page_that_cannot_be_is_refused_by_name(query, field, client):
+    made = await client.responses.create(model="scripted", input="hello")
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.responses.input_items.list(made.id, **query)
+    assert refused.value.param == field
+
+
+@pytest.mark.parametrize("more", [{}, {"instructions": "Be brief."}])
+async def test_tokens_are_counted_as_the_response_counts_them(more, client):
+    first = await client.responses.create(model="scripted", input="hello")
+    asked = {"model": "scripted", "input": "more", "previous_response_id": first.id, **more}
+    counted = await client.responses.input_tokens.count(**asked)
+    assert counted.object == "response.input_tokens"
+    assert counted.input_tokens == (await client.responses.create(**asked)).usage.input_tokens
+
+
+async def test_counting_refuses_what_is_about_an_answer(client):
+    with pytest.raises(openai.BadRequestError) as refused:
+        await client.responses.input_tokens.count(input="more", extra_body={"temperature": 0.5})
+    assert refused.value.param == "temperature"
+
+
 async def test_store_false_keeps_nothing(client):
     made = await client.responses.create(model="scripted", input="hello", store=False)
     with pytest.raises(openai.NotFoundError):
@@ -177,7 +246,7 @@ class TestBounds:
             safety_identifier=None, store=True, temperature=1.0, text={}, tool_choice="auto", tools=[],
             top_logprobs=0, top_p=1.0, truncation="disabled", user=None,
         )  # fmt: skip
-        return StoredResponse(response, [], EventLog(is_read=False))
+        return StoredResponse(response, [], [], EventLog(is_read=False))
 
     def names(self, store: ResponseStore) -> list[str]:
         found = []

@@ -16,6 +16,7 @@ from quire.api.server.responses.protocol import (
     AllowedTools,
     FunctionTool,
     NamedFunction,
+    PromptFields,
     ResponsesRequest,
 )
 from quire.base.constraints import StructuredOutputsParams
@@ -35,32 +36,39 @@ NAMES = {
 }
 
 
-def names_for(fields: ResponsesRequest) -> dict[str, str]:
+def names_for(fields: PromptFields) -> dict[str, str]:
     """What an Ask's fields are called in this request."""
     has_format = fields.text is not None and fields.text.format is not None
     return {**NAMES, **({"structured_outputs": "text.format"} if has_format else {})}
 
 
 def make_ask(
-    session: Session, fields: ResponsesRequest, messages: list[dict[str, Any]], *, request_id: str
+    fields: PromptFields,
+    messages: list[dict[str, Any]],
+    sampling: SamplingParams,
+    *,
+    request_id: str = "",
+    priority: int = 0,
+    cache_salt: str = "",
+    is_streamed: bool = False,
 ) -> Ask:
     """`messages` are those of `input` and of what came before it. Raises UserError naming the field."""
-    _check(fields)
+    _check_wishes(fields)
     tools, choice = _tools(fields)
     lead = [] if fields.instructions is None else [{"role": "system", "content": fields.instructions}]
     with renamed(names_for(fields)):
         return Ask(
             request_id=request_id,
             messages=[*lead, *messages],
-            sampling=_sampling(session, fields),
+            sampling=sampling,
             tools=read_tools(tools, choice),
             tool_choice=choice,
             parallel_tool_calls=fields.parallel_tool_calls,
             reasoning_effort=fields.reasoning.effort if fields.reasoning else None,
             chat_template_kwargs=fields.chat_template_kwargs,
-            priority=fields.priority,
-            cache_salt=fields.cache_salt or "",
-            is_streamed=fields.stream,
+            priority=priority,
+            cache_salt=cache_salt,
+            is_streamed=is_streamed,
         )
 
 
@@ -68,7 +76,7 @@ def wants_logprobs(fields: ResponsesRequest) -> bool:
     return LOGPROBS in (fields.include or ())
 
 
-def _check(fields: ResponsesRequest) -> None:
+def _check_answer(fields: ResponsesRequest) -> None:
     for place, name in enumerate(fields.include or ()):
         if name not in INCLUDABLE:
             raise Unsupported(
@@ -79,6 +87,11 @@ def _check(fields: ResponsesRequest) -> None:
         raise InvalidValue(f"top_logprobs needs include: [{LOGPROBS!r}]", field="top_logprobs")
     if fields.stream_options is not None and not fields.stream:
         raise InvalidValue("stream_options needs stream=true", field="stream_options")
+    _check_metadata(fields.metadata or {})
+
+
+def _check_wishes(fields: PromptFields) -> None:
+    """What nothing here would heed."""
     if fields.text is not None and fields.text.verbosity not in (None, "medium"):
         raise Unsupported(
             "text.verbosity is not supported: no model here reads it; say it in the prompt (only `medium` is taken)",
@@ -91,7 +104,6 @@ def _check(fields: ResponsesRequest) -> None:
                 "(only `auto` is taken)",
                 field=f"reasoning.{name}",
             )
-    _check_metadata(fields.metadata or {})
 
 
 def _check_metadata(metadata: Mapping[str, str]) -> None:
@@ -105,12 +117,15 @@ def _check_metadata(metadata: Mapping[str, str]) -> None:
         )
 
 
-def _sampling(session: Session, fields: ResponsesRequest) -> SamplingParams:
+def sampling_for(session: Session, fields: ResponsesRequest) -> SamplingParams:
+    """How the answer is made. Raises UserError naming the field."""
+    _check_answer(fields)
     asked = {name: getattr(fields, name) for name in SAMPLING_FIELDS}
     asked["max_tokens"] = fields.max_output_tokens
     asked["logprobs"] = (fields.top_logprobs or 0) if wants_logprobs(fields) else None
     asked["structured_outputs"] = _structured_outputs(fields)
-    return session.sampling_params({**asked, "output_kind": OutputKind.DELTA})
+    with renamed(names_for(fields)):
+        return session.sampling_params({**asked, "output_kind": OutputKind.DELTA})
 
 
 def _structured_outputs(fields: ResponsesRequest) -> StructuredOutputsParams | None:
@@ -126,7 +141,7 @@ def _structured_outputs(fields: ResponsesRequest) -> StructuredOutputsParams | N
     return StructuredOutputsParams(json=wanted.schema)
 
 
-def _tools(fields: ResponsesRequest) -> tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None]:
+def _tools(fields: PromptFields) -> tuple[list[dict[str, Any]] | None, str | dict[str, Any] | None]:
     """Chat's `tools` and `tool_choice`. Tools that the choice does not allow are not shown."""
     if not fields.tools:  # OpenAI's client sends [] for none
         return None, _chat_choice(fields.tool_choice, None)[1]

@@ -20,9 +20,9 @@ from quire.api.server.fields import renamed
 from quire.api.server.openai.reply_head import ReplyHead
 from quire.api.server.replies import json_reply
 from quire.api.server.request_id import choose_request_id
-from quire.api.server.responses.asking import make_ask, names_for
-from quire.api.server.responses.input_items import read_input
-from quire.api.server.responses.protocol import RESPONSES_FIELDS, ResponsesRequest
+from quire.api.server.responses.asking import make_ask, names_for, sampling_for
+from quire.api.server.responses.input_items import listed_items, read_input
+from quire.api.server.responses.protocol import RESPONSES_FIELDS, PromptFields, ResponsesRequest
 from quire.api.server.responses.reply_types import Response
 from quire.api.server.responses.store import ResponseStore, StoredResponse
 from quire.api.server.responses.writing import EventLog, ResponseCall, new_response, write_response
@@ -66,17 +66,24 @@ async def _prepare(
         choose_request_id(fields.request_id, request) if fields.request_id else uuid.uuid4().hex
     )
     store.check_new(response_id)
-    messages = [*_earlier(store, fields), *read_input(fields.input)]
+    messages, items = conversation(store, fields)
     head = ReplyHead(response_id, 0, model, service.fingerprint)
-    ask = make_ask(session, fields, messages, request_id=head.engine_id(0))
+    ask = make_ask(
+        fields,
+        messages,
+        sampling_for(session, fields),
+        request_id=head.engine_id(0),
+        priority=fields.priority,
+        cache_salt=fields.cache_salt or "",
+        is_streamed=fields.stream,
+    )
     with renamed(names_for(fields)):
         if fields.truncation == "auto":
             ask = await fitted(service, session, ask)
         dialogue = await prepare_dialogue(service, session, ask)
     response = new_response(fields, dialogue, response_id=response_id, model=model, stores=stores)
-    return ResponseCall(
-        fields, messages, dialogue, response, EventLog(is_read=fields.stream or fields.background)
-    )
+    log = EventLog(is_read=fields.stream or fields.background)
+    return ResponseCall(fields, messages, items, dialogue, response, log)
 
 
 def _stores(store: ResponseStore, fields: ResponsesRequest) -> bool:
@@ -88,10 +95,15 @@ def _stores(store: ResponseStore, fields: ResponsesRequest) -> bool:
     return store.is_enabled and fields.store is not False
 
 
-def _earlier(store: ResponseStore, fields: ResponsesRequest) -> list[dict[str, Any]]:
-    """The conversation that `previous_response_id` ends, its answer included."""
+def conversation(
+    store: ResponseStore, fields: PromptFields
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """The messages that lead to the answer and the items they were: `previous_response_id`'s conversation, its answer
+    included, then `input`."""
+    messages = read_input(fields.input)
+    items = listed_items(fields.input) if store.is_enabled else []
     if fields.previous_response_id is None:
-        return []
+        return messages, items
     stored = store.get(fields.previous_response_id, field="previous_response_id")
     if stored.response.status not in ("completed", "incomplete"):
         raise InvalidValue(
@@ -99,7 +111,8 @@ def _earlier(store: ResponseStore, fields: ResponsesRequest) -> list[dict[str, A
             field="previous_response_id",
         )
     answer = msgspec.to_builtins(stored.response.output)
-    return [*stored.messages, *(read_input(answer) if answer else [])]
+    earlier = [*stored.messages, *(read_input(answer) if answer else [])]
+    return [*earlier, *messages], [*stored.items, *answer, *items]
 
 
 async def _whole(store: ResponseStore, service: Service, session: Session, call: ResponseCall) -> Response:
@@ -127,7 +140,7 @@ async def _events(
 
 def _keep(store: ResponseStore, call: ResponseCall) -> None:
     if call.response.store:
-        store.put(StoredResponse(call.response, call.messages, EventLog(is_read=False)))
+        store.put(StoredResponse(call.response, call.messages, call.items, EventLog(is_read=False)))
 
 
 def _note_failure(call: ResponseCall, error: Exception) -> None:
@@ -137,7 +150,7 @@ def _note_failure(call: ResponseCall, error: Exception) -> None:
 
 
 def _in_background(store: ResponseStore, service: Service, session: Session, call: ResponseCall) -> ASGIApp:
-    stored = StoredResponse(call.response, call.messages, call.log)
+    stored = StoredResponse(call.response, call.messages, call.items, call.log)
     store.put(stored)
     reply = json_reply(call.response)
     stored.task = asyncio.create_task(_run(store, service, session, call, stored))

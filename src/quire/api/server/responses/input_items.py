@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from quire.api.server.responses.protocol import (
 from quire.base.errors import InvalidValue, Unsupported
 
 _TEXT_TYPES = ("input_text", "output_text", "text", "reasoning_text", "summary_text")
-_TYPES = ("message", "function_call", "function_call_output", "reasoning")
+_ID_PREFIXES = {"message": "msg", "function_call": "fc", "function_call_output": "fco", "reasoning": "rs"}
 
 
 def read_input(items: str | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
@@ -32,6 +33,26 @@ def read_input(items: str | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]
     for place, item in enumerate(items):
         turns.add(item, f"input[{place}]")
     return turns.finish()
+
+
+def listed_items(items: str | Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Checked items as they are listed: each with its type, an id and a status, texts of messages in parts."""
+    if isinstance(items, str):
+        items = [{"role": "user", "content": items}]
+    return [_listed(item) for item in items]
+
+
+def _listed(item: Mapping[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in item.items() if value is not None}
+    kind = given.get("type", "message")
+    listed = {"id": f"{_ID_PREFIXES[kind]}_{uuid.uuid4().hex}", "type": kind, "status": "completed", **given}
+    if kind == "message" and isinstance(given["content"], str):
+        is_answer = given["role"] == "assistant"
+        part = {"type": "output_text", "annotations": []} if is_answer else {"type": "input_text"}
+        listed["content"] = [{**part, "text": given["content"]}]
+    if kind == "reasoning":
+        listed.setdefault("summary", [])
+    return listed
 
 
 class _Turns:
@@ -57,7 +78,7 @@ class _Turns:
             self._add_reasoning(convert(given, ReasoningItem, under=path), path)
         else:
             raise Unsupported(
-                f"{path}.type: {str(kind)[:100]!r} is not supported; items are {', '.join(_TYPES)}",
+                f"{path}.type: {str(kind)[:100]!r} is not supported; items are {', '.join(_ID_PREFIXES)}",
                 field=f"{path}.type",
             )
 

@@ -111,8 +111,8 @@ class ResponsesStreamOptions(msgspec.Struct, kw_only=True, forbid_unknown_fields
     include_obfuscation: Literal[False] = False
 
 
-class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
-    """OpenAI's fields, then vLLM's. Items and tools are checked one by one later, so errors carry their index."""
+class PromptFields(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
+    """What a prompt is made of. Items and tools are checked one by one later, so errors carry their index."""
 
     model: str | None = None
     input: str | list[dict[str, Any]]
@@ -122,18 +122,28 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     parallel_tool_calls: bool = True
     text: TextConfig | None = None
     reasoning: ReasoningConfig | None = None
+    truncation: Literal["auto", "disabled"] = "disabled"
+    previous_response_id: str | None = None
+    chat_template_kwargs: dict[str, Any] | None = None
+
+
+class InputTokensRequest(PromptFields, kw_only=True):
+    """Asks how many tokens the prompt has."""
+
+
+class ResponsesRequest(PromptFields, kw_only=True):
+    """OpenAI's fields, then vLLM's."""
+
     max_output_tokens: Int | None = None
     temperature: Float | None = None
     top_p: Float | None = None
     top_logprobs: Int | None = None
     include: list[str] | None = None
-    truncation: Literal["auto", "disabled"] = "disabled"
     metadata: dict[str, str] | None = None
     user: str | None = None
     safety_identifier: str | None = None
     prompt_cache_key: str | None = None
     store: bool | None = None
-    previous_response_id: str | None = None
     background: bool = False
     stream: bool = False
     stream_options: ResponsesStreamOptions | None = None
@@ -154,7 +164,6 @@ class ResponsesRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True)
     structured_outputs: StructuredOutputsParams | None = None
     priority: Int = 0
     cache_salt: str | None = None
-    chat_template_kwargs: dict[str, Any] | None = None
     request_id: str | None = None
 
 
@@ -211,5 +220,19 @@ RESPONSES_FIELDS = FieldTable(
         "vllm_xargs": Refusal("no extension is loaded that reads it"),
         "media_io_kwargs": Refusal(_TEXT_ONLY),
         "mm_processor_kwargs": Refusal(_TEXT_ONLY),
+    },
+)
+
+_COUNTED = set(names_of(InputTokensRequest))
+INPUT_TOKENS_FIELDS = FieldTable(
+    taken=_COUNTED,
+    harmless={},
+    refused={
+        "conversation": RESPONSES_FIELDS.refused["conversation"],
+        **{
+            name: Refusal("no answer is made; it has no tokens in the prompt")
+            for name in names_of(ResponsesRequest)
+            if name not in _COUNTED
+        },
     },
 )

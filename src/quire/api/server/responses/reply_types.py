@@ -223,3 +223,18 @@ class DeletedResponse(msgspec.Struct):
     id: str
     object: str = "response"
     deleted: bool = True
+
+
+class InputItems(msgspec.Struct, kw_only=True):
+    """A page of a response's input. The ids are those of its first and last item."""
+
+    object: str = "list"
+    data: list[dict[str, Any]]
+    first_id: str | None
+    last_id: str | None
+    has_more: bool
+
+
+class InputTokens(msgspec.Struct):
+    input_tokens: int
+    object: str = "response.input_tokens"

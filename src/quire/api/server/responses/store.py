@@ -22,11 +22,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class StoredResponse:
-    """`messages` are its conversation up to the answer. `log` holds all events of a background response."""
+    """`messages` are its conversation up to the answer, `items` the same as it is listed. `log` holds all events of a
+    background response."""
 
-    def __init__(self, response: Response, messages: list[dict[str, Any]], log: EventLog) -> None:
+    def __init__(
+        self, response: Response, messages: list[dict[str, Any]], items: list[dict[str, Any]], log: EventLog
+    ) -> None:
         self.response = response
         self.messages = messages
+        self.items = items
         self.log = log
         self.task: asyncio.Task[None] | None = None  # while it runs in the background
         self.num_bytes = 0
@@ -99,9 +103,8 @@ class ResponseStore:
         known = self._responses.setdefault(stored.response.id, stored)
         if known is not stored:  # two callers chose one name, and the other was faster
             return
-        size = (
-            len(_encode(stored.response)) + len(_encode(stored.messages)) + sum(map(len, stored.log.events))
-        )
+        parts = (stored.response, stored.messages, stored.items)
+        size = sum(len(_encode(part)) for part in parts) + sum(map(len, stored.log.events))
         self._num_bytes += size - stored.num_bytes
         stored.num_bytes = size
         self._drop_oldest()

@@ -60,10 +60,12 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class ResponseCall:
-    """One accepted request. `messages` are its conversation without instructions, for whoever goes on from it."""
+    """One accepted request. `messages` are its conversation without instructions, for whoever goes on from it;
+    `items` the same for whoever lists it."""
 
     fields: ResponsesRequest
     messages: list[dict[str, Any]]
+    items: list[dict[str, Any]]
     dialogue: Dialogue
     response: Response
     log: EventLog
