@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 
-from tests.fuzz.targets import Target
+from tests.fuzz.target import Target
 
 CORPUS = Path(__file__).parent / "corpus"
 MAX_SECONDS = 1.0  # of processor time, for one input

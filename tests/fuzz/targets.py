@@ -2,257 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import struct
-import tempfile
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from functools import cached_property
 from pathlib import Path
 from random import Random
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import msgspec
+from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
 import quire
-from quire.api.server import Service, create_app
+from quire.api.batch.lines import encode_line, parse_line, refused_line
+from quire.api.serverless.failures import JobError
+from quire.api.serverless.job_input import read_input
+from quire.api.serverless.worker_settings import Compat, WorkerSettings
 from quire.base.errors import CheckpointError, EngineFault, UserError
 from quire.base.messages import EngineRequest, SamplingParams
 from quire.base.wire import Abort, Codec, Downward, Submit, Upward
 from quire.model.checkpoint import read_card, read_generation_config
 from quire.model.checkpoint.headers import read_headers
 from quire.text.parsers import REASONING_FORMATS, TOOL_FORMATS
-from quire.text.session import Session
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import Tokenizer
-from tests.api.server.scripted_engine import ScriptedEngine, engine_config, server_config, write_model_folder
+from tests.api.server.scripted_engine import write_model_folder
+from tests.fuzz.bodies import BODIES
 from tests.fuzz.mutate import mutated_bytes, mutated_json, mutated_text
+from tests.fuzz.target import Target
 from tests.text.parsers.transcripts import CALLS_BY_FORMAT, parsed
 
 BUILT_IN = Path(quire.__file__).parent / "assets" / "folio"
-MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
-
-
-class Target(ABC):
-    """`run` returns when all is well; anything it raises is a finding."""
-
-    name: ClassVar[str]
-    mutate: ClassVar[Callable[[bytes, Random], bytes]]
-
-    @abstractmethod
-    def seeds(self) -> list[bytes]: ...
-
-    @abstractmethod
-    def run(self, data: bytes) -> None: ...
-
-    @cached_property
-    def folder(self) -> Path:
-        """A folder of its own, in memory where the system has one."""
-        self._temporary = tempfile.TemporaryDirectory(prefix="quire-fuzz-", dir=MEMORY)
-        return Path(self._temporary.name)
-
-
-class HttpBody(Target):
-    """A request's body through the whole app, on a scripted engine: never a 5xx, never an exception."""
-
-    mutate = staticmethod(mutated_json)
-    path: ClassVar[str]
-
-    @cached_property
-    def _app(self) -> Any:
-        write_model_folder(self.folder)
-        config = engine_config(self.folder)
-        engine = ScriptedEngine(lambda _request, _index: [5, 6], config.card.eos_token_ids[0])
-        service = Service(engine, config, server_config())
-        tokenizer, template = Tokenizer.load(self.folder), ChatTemplate.load(self.folder)
-        service.session = Session(engine, config, tokenizer, template, service.config.sampling_defaults)
-        return create_app(service)
-
-    @cached_property
-    def _loop(self) -> asyncio.AbstractEventLoop:
-        return asyncio.new_event_loop()
-
-    def run(self, data: bytes) -> None:
-        status, body = self._loop.run_until_complete(asyncio.wait_for(self._post(data), 5.0))
-        assert 200 <= status < 500, (status, body[:500])
-        if status >= 400:
-            assert json.loads(body)["error"]["message"]
-
-    async def _post(self, data: bytes) -> tuple[int, bytes]:
-        asked: list[dict[str, Any]] = [{"type": "http.request", "body": data, "more_body": False}]
-        answered: list[dict[str, Any]] = []
-
-        async def receive() -> dict[str, Any]:
-            if asked:
-                return asked.pop()
-            await asyncio.Event().wait()
-            raise AssertionError
-
-        async def send(message: dict[str, Any]) -> None:
-            answered.append(message)
-
-        headers = [(b"content-type", b"application/json"), (b"host", b"x")]
-        scope = {
-            "type": "http",
-            "http_version": "1.1",
-            "method": "POST",
-            "path": self.path,
-            "raw_path": self.path.encode(),
-            "root_path": "",
-            "scheme": "http",
-            "query_string": b"",
-            "headers": headers,
-            "client": ("127.0.0.1", 1),
-            "server": ("127.0.0.1", 1),
-        }
-        await self._app(scope, receive, send)
-        return answered[0]["status"], b"".join(message.get("body", b"") for message in answered[1:])
-
-
-_SAMPLING: dict[str, Any] = {
-    "n": 2,
-    "max_tokens": 3,
-    "temperature": 0.7,
-    "top_p": 0.9,
-    "top_k": 4,
-    "min_p": 0.1,
-    "seed": 7,
-    "stop": ["x", "y"],
-    "stop_token_ids": [3],
-    "presence_penalty": 0.5,
-    "frequency_penalty": 0.5,
-    "repetition_penalty": 1.1,
-    "logit_bias": {"5": 1.5},
-    "allowed_token_ids": [5, 6],
-    "bad_words": ["no"],
-    "min_tokens": 1,
-    "ignore_eos": True,
-    "stream": False,
-    "cache_salt": "s",
-    "priority": 1,
-    "return_token_ids": True,
-}
-_TOOL = {"type": "function", "function": {"name": "look", "parameters": {"type": "object", "properties": {}}}}
-
-
-class ChatBody(HttpBody):
-    name, path = "chat", "/v1/chat/completions"
-
-    def seeds(self) -> list[bytes]:
-        messages = [
-            {"role": "system", "content": "short"},
-            {"role": "user", "content": [{"type": "text", "text": "hello"}]},
-            {
-                "role": "assistant",
-                "tool_calls": [{"function": {"name": "look", "arguments": "{}"}, "id": "1"}],
-            },
-            {"role": "tool", "content": "it rains", "tool_call_id": "1"},
-        ]
-        plain = {"messages": messages[1:2]}
-        full = {
-            "messages": messages,
-            "tools": [_TOOL],
-            "tool_choice": "none",
-            "logprobs": True,
-            "top_logprobs": 2,
-        }
-        stream = {**plain, "stream": True, "stream_options": {"include_usage": True}}
-        return [json.dumps(body).encode() for body in (plain, {**full, **_SAMPLING}, stream)]
-
-
-class ResponsesBody(HttpBody):
-    name, path = "responses", "/v1/responses"
-
-    def seeds(self) -> list[bytes]:
-        items = [
-            {"role": "developer", "content": [{"type": "input_text", "text": "short"}]},
-            {"role": "user", "content": "hello"},
-            {
-                "type": "reasoning",
-                "id": "rs_1",
-                "summary": [],
-                "content": [{"type": "reasoning_text", "text": "hm"}],
-            },
-            {
-                "type": "function_call",
-                "call_id": "c",
-                "name": "look",
-                "arguments": "{}",
-                "status": "completed",
-            },
-            {"type": "function_call_output", "call_id": "c", "output": "it rains"},
-        ]
-        full = {
-            "input": items,
-            "instructions": "be brief",
-            "tools": [{"type": "function", "name": "look", "parameters": {"type": "object"}, "strict": True}],
-            "tool_choice": "none",
-            "text": {"format": {"type": "text"}, "verbosity": "medium"},
-            "reasoning": {"summary": "auto"},
-            "include": ["message.output_text.logprobs"],
-            "top_logprobs": 2,
-            "metadata": {"a": "b"},
-            "max_output_tokens": 3,
-            "truncation": "auto",
-        }
-        return [json.dumps(body).encode() for body in ({"input": "hello", "stream": True}, full)]
-
-
-class MessagesBody(HttpBody):
-    name, path = "messages", "/v1/messages"
-
-    def seeds(self) -> list[bytes]:
-        said = [
-            {"type": "thinking", "thinking": "hm", "signature": "x"},
-            {"type": "text", "text": "I look.", "cache_control": {"type": "ephemeral"}},
-            {"type": "tool_use", "id": "t", "name": "look", "input": {"a": 1}},
-        ]
-        result = {
-            "type": "tool_result",
-            "tool_use_id": "t",
-            "content": [{"type": "text", "text": "no"}],
-            "is_error": True,
-        }
-        full = {
-            "max_tokens": 3,
-            "system": [{"type": "text", "text": "short"}],
-            "messages": [
-                {"role": "user", "content": "hello"},
-                {"role": "assistant", "content": said},
-                {"role": "user", "content": [result, {"type": "text", "text": "go on"}]},
-            ],
-            "tools": [{"name": "look", "description": "d", "input_schema": {"type": "object"}}],
-            "tool_choice": {"type": "none"},
-            "thinking": {"type": "disabled"},
-            "stop_sequences": ["x"],
-            "metadata": {"user_id": "me"},
-        }
-        plain = {"max_tokens": 2, "messages": [{"role": "user", "content": "hello"}], "stream": True}
-        return [json.dumps(body).encode() for body in (plain, full)]
-
-
-class CompletionsBody(HttpBody):
-    name, path = "completions", "/v1/completions"
-
-    def seeds(self) -> list[bytes]:
-        bodies = (
-            {"prompt": "hello", **_SAMPLING, "logprobs": 2, "echo": True},
-            {"prompt": [[5, 6], [7]], "prompt_logprobs": 1},
-            {"prompt": ["a", "b"], "stream": True},
-        )
-        return [json.dumps(body).encode() for body in bodies]
-
-
-class TokenizeBody(HttpBody):
-    name, path = "tokenize", "/tokenize"
-
-    def seeds(self) -> list[bytes]:
-        bodies = (
-            {"prompt": "x", "return_token_strs": True},
-            {"messages": [{"role": "user", "content": "x"}]},
-        )
-        return [json.dumps(body).encode() for body in bodies]
 
 
 class ReplyParsers(Target):
@@ -399,11 +177,83 @@ class Frames(Target):
                 continue
 
 
+class BatchLine(Target):
+    """A line of a batch file; one that cannot be asked gets a result that says so."""
+
+    name = "batch_line"
+    mutate = staticmethod(mutated_json)
+
+    def seeds(self) -> list[bytes]:
+        bodies = {
+            "/v1/chat/completions": {"messages": [{"role": "user", "content": "x"}], "stream": False},
+            "/v1/embeddings": {"input": "x"},
+        }
+        lines = [
+            {"custom_id": "a", "method": "POST", "url": url, "body": body} for url, body in bodies.items()
+        ]
+        return [json.dumps(line).encode() for line in lines]
+
+    def run(self, data: bytes) -> None:
+        line = parse_line(data)
+        if line.problem:
+            said = json.loads(encode_line(refused_line(line)))
+            assert said["error"]["message"] and said["custom_id"] == line.custom_id
+        else:
+            assert line.url.startswith("/") and line.body.startswith(b"{")
+
+
+class Job(Target):
+    """A job's input, read as each generation of workers read it; its call must be one that can be sent."""
+
+    name = "job"
+    mutate = staticmethod(mutated_json)
+    _settings: ClassVar = [WorkerSettings(compat=compat) for compat in Compat]
+
+    def seeds(self) -> list[bytes]:
+        body = {"messages": [{"role": "user", "content": "x"}], "stream": True, "n": 2}
+        inputs = (
+            {"openai_route": "/v1/chat/completions", "openai_input": body},
+            {"route": "/v1/completions", "method": "POST", "body": {"prompt": "x"}},
+            {"prompt": "x", "sampling_params": {"max_tokens": 3, "temperature": 0.5}, "max_batch_size": 4},
+            {**body, "apply_chat_template": True, "min_batch_size": 1, "batch_size_growth_factor": 2},
+        )
+        return [json.dumps(one).encode() for one in inputs]
+
+    def run(self, data: bytes) -> None:
+        try:
+            fields = json.loads(data)
+        except (ValueError, RecursionError):
+            return  # the platform hands over objects
+        for settings in self._settings:
+            try:
+                call = read_input(fields, settings)
+            except (JobError, UserError):
+                continue
+            json.dumps(call.body)
+            assert call.route.startswith("/") and call.method in ("GET", "POST") and call.num_choices
+
+
+class TraceHeaders(Target):
+    """The headers by which a caller says what trace a request belongs to: traceparent, a line end, tracestate."""
+
+    name = "trace_headers"
+    mutate = staticmethod(mutated_bytes)
+    _propagator: ClassVar = TraceContextTextMapPropagator()
+
+    def seeds(self) -> list[bytes]:
+        return [b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\nvendor=a:b,other@tenant=c"]
+
+    def run(self, data: bytes) -> None:
+        parent, _, state = data.decode("latin-1").partition("\n")
+        self._propagator.extract({"traceparent": parent, "tracestate": state})
+
+
 TARGETS: dict[str, Target] = {
     target.name: target
     for target in (
-        *(ChatBody(), ResponsesBody(), MessagesBody(), CompletionsBody(), TokenizeBody()),
+        *BODIES,
         *(ReplyParsers(), Headers()),
         *(ModelConfig(), TokenizerFile(), Templates(), Frames()),
+        *(BatchLine(), Job(), TraceHeaders()),
     )
 }

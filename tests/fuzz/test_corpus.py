@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.fuzz.bodies import BODIES, HttpBody
 from tests.fuzz.campaign import Campaign
 from tests.fuzz.targets import TARGETS
 
@@ -16,6 +17,13 @@ def test_what_once_failed_and_some_new_inputs(name: str) -> None:
     campaign.replay()
     campaign.explore(NEW_INPUTS, seed=0)
     assert not campaign.findings, campaign.findings
+
+
+@pytest.mark.parametrize("body", BODIES, ids=lambda body: body.name)
+def test_bodies_that_are_mutated_are_good_ones(body: HttpBody) -> None:
+    """Or nothing behind the first check would ever be tried."""
+    statuses = [body.answer(seed)[0] for seed in body.seeds()]
+    assert statuses.count(200) * 2 > len(statuses), statuses
 
 
 @pytest.mark.slow

@@ -18,6 +18,7 @@ from tools.reliability.streams import Reply, ask, mixed_bodies
 NUM_STREAMS = 64
 NUM_TOKENS = 120
 SIDE_BY_SIDE = 4  # servers at once, where no time is measured
+EXIT_LIMIT_S = 45.0  # the default of --shutdown-timeout, and then some
 MAX_FAULTS_PER_SERVER = 2  # three deaths of an engine within a minute end the service, as they should
 
 
@@ -154,6 +155,19 @@ def server_deaths(n: int) -> Figure:
     return Figure("kill -9 of the server", "0 left after 2 s", n, text, num_left == 0)
 
 
+def _exit_code(server: Server) -> int | None:
+    """None of a server that does not end; what it said is shown where the code is not 0."""
+    try:
+        code = server.process.wait(EXIT_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        code = None
+        server.signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it stands
+        server.process.wait()
+    if code != 0:
+        sys.stderr.write(f"exit code {code}: ...{server.log()[-5000:]}\n")
+    return code
+
+
 def drains(n: int, chooser: random.Random) -> Figure:
     """n SIGTERMs under 64 streams: all finish, a new request hears when to come back, exit code 0."""
     num_broken = num_unrefused = num_codes = 0
@@ -177,7 +191,7 @@ def drains(n: int, chooser: random.Random) -> Figure:
         with Server() as server:
             replies, late = asyncio.run(terminate(server))
             ended_s = time.monotonic()
-            num_codes += server.process.wait(30) != 0
+            num_codes += _exit_code(server) != 0
             seconds.append(time.monotonic() - ended_s)
             # a request that reached the port after the signal is among the refused ones, not the running ones
             num_broken += sum(not reply.is_whole for reply in replies if reply.status == 200)

@@ -13,8 +13,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from tests.fuzz.bodies import BODIES
 from tests.fuzz.mutate import mutated_json
-from tests.fuzz.targets import TARGETS, HttpBody
 from tools.reliability.figure import Figure, spread
 from tools.reliability.server import Server, free_port
 
@@ -47,8 +47,7 @@ async def _status(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, pa
 
 def fuzz(n: int, chooser: random.Random) -> Figure:
     """n mutated bodies over HTTP to every route that has seeds, with the built-in model behind them."""
-    targets = [target for target in TARGETS.values() if isinstance(target, HttpBody)]
-    seeds = [(target.path, seed) for target in targets for seed in target.seeds()]
+    seeds = [(body.path, seed) for body in BODIES if body.pooler is None for seed in body.seeds()]
     statuses: dict[int, int] = {}
     slowest: tuple[float, bytes] = (0.0, b"")
     num_slow = num_lost = 0

@@ -85,11 +85,11 @@ def _at_capacity(server: Server, seconds: float, chooser: random.Random) -> Load
 
 
 def overload(seconds: int, chooser: random.Random) -> Figure:
-    """A fifth of the time at capacity, then all of it at four times that."""
+    """A tenth of the time at capacity, then all of it at four times that."""
     limits = ("--max-num-seqs", str(NUM_SEATS), "--max-num-queued-reqs", str(QUEUED))
     with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(PACE_MS)) as server:
         _offered(server, SERVED_HZ, 2, chooser)
-        calm = _at_capacity(server, max(10, seconds / 5), chooser)
+        calm = _at_capacity(server, max(10, seconds / 10), chooser)
         beyond = _offered(server, 4 * calm.rate_hz, seconds, chooser)
     num_lost = len(beyond.replies) - len(beyond.taken) - len(beyond.refused)
     num_mute = sum("retry-after" not in reply.headers for reply in beyond.refused)

@@ -6,7 +6,7 @@ import asyncio
 import json
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from quire.base.commands import Command, ResetPrefixes
@@ -215,12 +215,14 @@ class ScriptedEngine:
             reason = "stop"
         elif place + 1 in (len(answer), sampling.max_tokens):
             reason = "length"
+        listed = sampling.logprob_token_ids or []
+        tells_logprobs = sampling.logprobs is not None or bool(listed)
         is_first = index == 0 and place == 0 and sampling.prompt_logprobs is not None
         return TokenEvent(
             request_id=request.request_id,
             index=index,
             token_ids=[] if token_id == -1 else [token_id],
-            logprobs=None if sampling.logprobs is None else [_logprobs(token_id, sampling.logprobs)],
+            logprobs=[_logprobs(token_id, sampling.logprobs or 0, listed)] if tells_logprobs else None,
             prompt_logprobs=_prompt_logprobs(request) if is_first else None,
             finish_reason=reason,
             error=self.error if reason == "error" else None,
@@ -230,12 +232,14 @@ class ScriptedEngine:
         )
 
 
-def _logprobs(token_id: int, num_top: int) -> PositionLogprobs:
-    """The chosen token is the second most likely; the others are the lowest ids that are not it."""
+def _logprobs(token_id: int, num_top: int, listed: Sequence[int] = ()) -> PositionLogprobs:
+    """The chosen token is the second most likely; the others are the lowest ids that are not it. Those that were
+    asked for by name are all equally likely."""
     others = [other for other in range(num_top + 1) if other != token_id][:num_top]
     others[1:1] = [token_id] if num_top > 1 else []
     others = others[:num_top]
-    return PositionLogprobs([token_id, *others], [-1.0, *(-0.5 * (place + 1) for place in range(num_top))], 2)
+    told = [-1.0, *(-0.5 * (place + 1) for place in range(num_top)), *(-2.0 for _ in listed)]
+    return PositionLogprobs([token_id, *others, *listed], told, 2, len(listed))
 
 
 def _prompt_logprobs(request: EngineRequest) -> list[PositionLogprobs | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import pairwise
 
 import pytest
 from tests.api.server.scripted_engine import engine_config, server_config
@@ -59,36 +60,47 @@ def test_the_automatic_limit_follows_the_measured_speed(make):
     assert refusal.value.retry_after_s == 30
 
 
-def test_under_a_load_that_lasts_a_quarter_of_the_queue_is_kept(make):
-    limit = 2 * SEATS
-    admission = make(max_num_queued_reqs=limit)
-    queued, lengths = 0, []
-    for _ in range(limit * 4):  # after each end two requests come
-        for _ in range(2):
-            queued += admits(admission, SEATS + queued)
-        lengths.append(queued)
+def offered(admission: Admission, queued: int, arrivals: list[int]) -> list[int]:
+    """How many wait each time a request has ended and so many have come in its stead."""
+    lengths = []
+    for num_new in arrivals:
         admission.note_end(SEATS + queued)
         queued -= 1
-    assert lengths[:limit] == [*range(2, limit + 1), limit]  # the burst was taken whole
-    # then one place for two ends: every other request goes on being taken
-    for num_ends, length in enumerate(lengths[limit - 1 :]):
-        assert length == max(LASTING_SHARE * limit, limit - num_ends // 2)
-    for _ in range(SEATS - 2):  # one has ended since the last refusal
-        admission.note_end(SEATS)
-    assert not admits(admission, SEATS + limit // 2)  # which is one more refusal
-    for _ in range(SEATS):
-        admission.note_end(SEATS)
-    assert admits(admission, SEATS + limit - 1)
+        for _ in range(num_new):
+            queued += admits(admission, SEATS + queued)
+        lengths.append(queued)
+    return lengths
 
 
-def test_a_load_that_lasts_lowers_what_prompts_may_wait_too_and_a_short_queue_stays(make):
-    admission = make(max_num_queued_tokens=100, max_num_queued_reqs=1)
-    assert not admits(admission, 1, 60, 41)
-    for _ in range(10):
-        admission.note_end(1)
+def test_under_a_load_that_lasts_a_quarter_of_the_queue_is_kept(make):
+    limit = 2 * SEATS
+    short = int(limit * LASTING_SHARE) + 1  # an end has given a part of a place back when the next one comes
+    admission = make(max_num_queued_reqs=limit)
+    assert [admits(admission, SEATS + n) for n in range(limit)] == [True] * limit  # a burst is taken whole
+    # one too many in four: the queue stays as long as it may be
+    assert offered(admission, limit, [1, 1, 1, 2] * 50) == [limit] * 200
+    sinking = offered(admission, limit, [4] * 100)
+    assert all(0 <= earlier - later <= 1 for earlier, later in pairwise(sinking))
+    assert (sinking[0], sinking[-1]) == (limit, short) and sinking.index(short) < 2 * limit
+    # the load goes back to what can be served, in time the burst may come again
+    assert offered(admission, short, [1] * 100) == [short] * 100
+    assert [admits(admission, SEATS + n) for n in range(short, limit)] == [True] * (limit - short)
+
+
+def test_an_idle_server_has_its_whole_queue_again_and_a_queue_of_one_is_never_shorter(make):
+    admission = make(max_num_queued_reqs=1)
+    assert not any(admits(admission, SEATS + 1) for _ in range(50))
+    assert admits(admission, SEATS) and admission.share == LASTING_SHARE
+    assert admits(admission, 0) and admission.share == 1.0
+
+
+def test_a_load_that_lasts_lowers_what_prompts_may_wait_too(make):
+    admission = make(max_num_queued_tokens=100, max_num_queued_reqs=4)
+    assert admits(admission, 1, 60, 40)
+    for _ in range(12):
         assert not admits(admission, 1, 60, 41)
     assert [admits(admission, 1, 10, tokens) for tokens in (15, 16)] == [True, False]
-    assert admits(admission, 1, 0, 5000) and admits(admission, SEATS)
+    assert admits(admission, 1, 0, 5000)
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 A queue does not make an engine faster: past what can start soon, it only makes everybody late. It is there for
 bursts, and the limits are those of a burst. A load that lasts fills it whatever its length, so the limits sink while
-requests have to be refused: those that are taken wait less, and no fewer are taken, for no seat stays empty.
+many have to be refused: those that are taken wait less, and no fewer are taken, for no seat stays empty.
 """
 
 from __future__ import annotations
@@ -21,15 +21,17 @@ NUM_RECENT_ENDS = 128
 MIN_ENDS = 16  # fewer tell no speed
 MAX_RETRY_S = 60
 LASTING_SHARE = 0.25  # of the limits, under a load that lasts
+SINKS_BY, RISES_BY = (
+    0.25,
+    0.125,
+)  # places, with each refusal and each end: more than 1.5 times as many come as can end
 
 
 class Admission:
     """Limits are counted over requests whose reply is not complete; the engine runs `max_num_seqs` of them at once.
 
     A configured limit of 0 is none; None is automatic. `speed` is measured while all seats are taken.
-
-    A refusal begins an overload. While it lasts two requests end for each place that the limits sink by; it is over
-    when a seatful of requests has ended and none was refused meanwhile.
+    `share` is what holds of the limits now.
     """
 
     def __init__(
@@ -45,8 +47,7 @@ class Admission:
         self._clock = clock
         self._last_end_s: float | None = None
         self._gaps_s: deque[float] = deque(maxlen=NUM_RECENT_ENDS)
-        self._num_ends = 0  # since the overload began
-        self._num_calm_ends = self._num_seats  # since the last refusal
+        self._sunk = 0.0  # places that the limit of requests has come down
 
     @property
     def speed(self) -> float:
@@ -71,14 +72,17 @@ class Admission:
 
     @property
     def share(self) -> float:
-        """Of the limits, what holds now: 1.0, and less while there is an overload."""
-        if self._num_calm_ends >= self._num_seats:
-            return 1.0
-        most = min(self.max_requests, QUEUE_PER_SEAT * self._num_seats)
-        return max(LASTING_SHARE, 1.0 - self._num_ends / (2 * most))
+        """Of the limits, what holds now: 1.0 but under a load that lasts."""
+        return max(LASTING_SHARE, 1.0 - self._sunk / self._most_places)
+
+    @property
+    def _most_places(self) -> float:
+        return min(self.max_requests, QUEUE_PER_SEAT * self._num_seats)
 
     def check(self, num_under_way: int, num_queued_tokens: int, num_new_tokens: int) -> None:
         """Raises Overloaded when one more request must not wait. With nothing in the queue any request may."""
+        if not num_under_way:
+            self._sunk = 0.0
         num_queued = max(0, num_under_way - self._num_seats)
         if num_queued >= self.share * self.max_requests:
             self._refuse(num_queued, f"{num_queued} requests are waiting (--max-num-queued-reqs)")
@@ -88,8 +92,7 @@ class Admission:
 
     def note_end(self, num_under_way: int) -> None:
         """A request left; `num_under_way` were there with it."""
-        self._num_ends += 1
-        self._num_calm_ends += 1
+        self._sunk = max(0.0, self._sunk - RISES_BY)
         now_s = self._clock()
         if num_under_way < self._num_seats:
             self._last_end_s = None
@@ -107,7 +110,5 @@ class Admission:
             retry_after_s=max(1, min(MAX_RETRY_S, math.ceil(wait_s))),
         )
         error.status = self._status
-        if self.share == 1.0:
-            self._num_ends = 0
-        self._num_calm_ends = 0
+        self._sunk = min(self._sunk + SINKS_BY, (1.0 - LASTING_SHARE) * self._most_places)
         raise error

@@ -106,7 +106,7 @@ async def test_truncation_side_chooses_the_end_that_stays(http, engine, tokenize
 async def test_listed_tokens_have_their_log_probability_told(http, engine, monkeypatch):
     from tests.api.server import scripted_engine
 
-    def with_listed(token_id, num_top):
+    def with_listed(token_id, num_top, listed=()):
         return PositionLogprobs([token_id, 1, 7, 9], [-1.0, -0.5, -7.0, -9.0], 2, 2)
 
     monkeypatch.setattr(scripted_engine, "_logprobs", with_listed)

@@ -17,19 +17,10 @@ PATH = "/generative_scoring"
 def listed(monkeypatch):
     """The scripted engine tells the labels 7 and 9 beside the token it draws."""
 
-    def with_labels(token_id, num_top):
+    def with_labels(token_id, num_top, listed=()):
         return PositionLogprobs([token_id, 7, 9], [-0.1, math.log(0.2), math.log(0.6)], 1, 2)
 
     monkeypatch.setattr(scripted_engine, "_logprobs", with_labels)
-    original = scripted_engine.ScriptedEngine._event
-
-    def event(self, request, *rest):
-        import msgspec
-
-        told = original(self, request, *rest)
-        return msgspec.structs.replace(told, logprobs=[with_labels(told.token_ids[0], 0)])
-
-    monkeypatch.setattr(scripted_engine.ScriptedEngine, "_event", event)
 
 
 async def score(http, **fields):
