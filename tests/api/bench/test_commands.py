@@ -49,6 +49,15 @@ def test_a_steps_host_share_lies_within_the_step(tmp_path):
     assert len(result["read_rates"]) == any(result["native_s"])  # one try before every five steps
 
 
+def test_a_schema_is_measured_in_turns_with_free_replies(tmp_path, capsys):
+    words = ["--num-steps", "2", "--num-turns", "2", "--batch-size", "2", "--context", "8"]
+    rows = measured("grammar", *words, "--temperatures", "0", "1", *TINY, tmp_path=tmp_path)["rows"]
+    assert [row["temperature"] for row in rows] == [0, 1]
+    for row in rows:
+        assert row["added"] == pytest.approx(row["held_ms"] / row["free_ms"] - 1)
+    assert capsys.readouterr().out.count("held to the schema") == 2
+
+
 def test_reading_is_compared_with_its_median():
     reading = Reading()
     reading.rates = [10e9, 40e9, 50e9]

@@ -44,22 +44,14 @@ class Prepared:
 Outputs: TypeAlias = AsyncGenerator[tuple[int, RequestOutput], None]
 
 
-async def generate(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
+def generate(service: Service, session: Session, prepared: Sequence[Prepared]) -> Outputs:
     """Deltas of all requests as they come, each with the number of its request. Closing it aborts the rest.
 
     Of several samples some may end in an error. Raises SequenceFailed when all of a
     request do, Unavailable when a shutdown cut it short, EngineDead.
     """
     _log_requests(service, prepared)
-    source = _one(service, session, prepared[0]) if len(prepared) == 1 else _many(service, session, prepared)
-    try:
-        async with aclosing(source) as outputs:
-            async for item in outputs:
-                yield item
-    except EngineDead as error:
-        if service.is_draining:
-            raise Unavailable("The server is shutting down.", retry_after_s=DRAINING_RETRY_S) from error
-        raise
+    return _one(service, session, prepared[0]) if len(prepared) == 1 else _many(service, session, prepared)
 
 
 async def _one(service: Service, session: Session, item: Prepared, number: int = 0) -> Outputs:
@@ -79,6 +71,10 @@ async def _one(service: Service, session: Session, item: Prepared, number: int =
                 if len(errors) == item.request.sampling.n:
                     raise _failure(item, errors[-1])
                 yield number, output
+    except EngineDead as error:
+        if service.is_draining:
+            raise Unavailable("The server is shutting down.", retry_after_s=DRAINING_RETRY_S) from error
+        raise
     finally:
         for watcher in watchers:
             watcher.close()

@@ -32,7 +32,8 @@ class Spec:
     `fields` is the table that the body is checked against; `inner` holds the types of values that are checked
     apart, one by one. `event` is the type of each event where a request may ask for a stream, `error` that of a
     refusal's body. Without `reply` nothing is said of a reply but its media type. `query` holds the parameters
-    after the `?` as JSON Schemas.
+    after the `?` as JSON Schemas. `sampling` says that the request's numbers are SamplingParams' and in its ranges,
+    and which of them it calls otherwise.
     """
 
     summary: str
@@ -46,6 +47,7 @@ class Spec:
     media_type: str = "application/json"
     status: int = 200
     query: Mapping[str, dict[str, Any]] | None = None
+    sampling: Mapping[str, str] | None = None
 
 
 class DocumentedRoute(Route):

@@ -20,11 +20,7 @@ logger = logging.getLogger("quire.server")
 
 
 async def kept_alive(events: AsyncIterator[bytes], interval_s: float) -> AsyncIterator[bytes]:
-    """The events, with a comment line wherever none came for `interval_s`; 0 adds none. Comments say nothing."""
-    if not interval_s:
-        async for data in events:
-            yield data
-        return
+    """The events, with a comment line wherever none came for `interval_s`. Comments say nothing."""
     waiting: asyncio.Future[bytes] | None = None
     try:
         while True:
@@ -77,9 +73,10 @@ class StreamedReply:
 
     async def _write(self, send: Send) -> None:
         await start_events(send)
+        interval_s = self._service.config.sse_keep_alive_s
         async with aclosing(self._events) as events:
             try:
-                async for data in kept_alive(events, self._service.config.sse_keep_alive_s):
+                async for data in kept_alive(events, interval_s) if interval_s else events:
                     await send_events(send, data)
             except Exception as error:
                 if not isinstance(error, QuireError):

@@ -143,14 +143,23 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
             return []
         return [self.stop] if isinstance(self.stop, str) else self.stop
 
+    @staticmethod
+    def ranges() -> dict[str, dict[str, float]]:
+        """The ends of each number's range by field, as JSON Schema has them."""
+        found: dict[str, dict[str, float]] = {}
+        for name, lowest, highest in (*_FLOAT_RANGES, *_INT_RANGES):
+            least = "exclusiveMinimum" if name == "top_p" else "minimum"
+            found[name] = {least: lowest} if highest is None else {least: lowest, "maximum": highest}
+        return found
+
     def verify(self) -> None:
         """Check every field alone and the contradicting pairs; raise InvalidValue naming the field."""
         for name, low, high in _FLOAT_RANGES:
             _check_number(name, getattr(self, name), low, high)
-        for name, low, high in _INT_RANGES:
+        for name, least, most in _INT_RANGES:
             value = getattr(self, name)
             if value is not None:
-                _check_integer(name, value, low, high)
+                _check_integer(name, value, least, most)
         if self.top_p == 0.0:
             raise InvalidValue("top_p must be in (0, 1], got 0.0", field="top_p")
         if self.max_tokens is not None and self.min_tokens > self.max_tokens:
@@ -189,7 +198,7 @@ class SamplingParams(msgspec.Struct, kw_only=True, omit_defaults=True, forbid_un
 
 
 # name, lowest, highest allowed value (None: unbounded, yet always finite)
-_FLOAT_RANGES: tuple[tuple[str, float | None, float | None], ...] = (
+_FLOAT_RANGES: tuple[tuple[str, float, float], ...] = (
     ("presence_penalty", -2.0, 2.0),
     ("frequency_penalty", -2.0, 2.0),
     ("repetition_penalty", 0.001, 1000.0),
@@ -218,10 +227,10 @@ _REFUSED: dict[str, tuple[Any, str]] = {
 }
 
 
-def _check_number(name: str, value: float, low: float | None, high: float | None) -> None:
+def _check_number(name: str, value: float, low: float, high: float) -> None:
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
         raise InvalidValue(f"{name} must be a finite number, got {value!r}", field=name)
-    if (low is not None and value < low) or (high is not None and value > high):
+    if not low <= value <= high:
         raise InvalidValue(f"{name} must be between {low} and {high}, got {value}", field=name)
 
 

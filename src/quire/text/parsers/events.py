@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any, TypeAlias
 
+import msgspec
 
-@dataclass(frozen=True, slots=True)
-class Content:
+
+class Content(msgspec.Struct, frozen=True):
     """Text for the reader."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reasoning:
+class Reasoning(msgspec.Struct, frozen=True):
     """Text the model wrote for itself."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallBegin:
+class CallBegin(msgspec.Struct, frozen=True):
     """A tool call has begun; `index` counts the reply's calls from 0."""
 
     index: int
@@ -30,8 +28,7 @@ class CallBegin:
     id: str
 
 
-@dataclass(frozen=True, slots=True)
-class CallArguments:
+class CallArguments(msgspec.Struct, frozen=True):
     """More of a call's arguments. All pieces of one call together are one JSON value."""
 
     index: int

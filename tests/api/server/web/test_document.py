@@ -9,6 +9,7 @@ from quire.api.server import create_app
 from quire.api.server.openai.protocol_chat import CHAT_FIELDS
 from quire.api.server.routing import DocumentedRoute
 from quire.api.server.web import PAGE_PATHS
+from quire.api.server.web.descriptions import DESCRIPTIONS
 
 
 @pytest.fixture
@@ -47,9 +48,10 @@ def test_descriptions_do_not_repeat_each_other(make_service):
 async def test_a_request_lists_what_is_taken_and_not_what_is_refused(document):
     request = document["components"]["schemas"]["ChatRequest"]
     properties, refused = request["properties"], request["x-refused-fields"]
-    assert properties["temperature"] == {"anyOf": [{"type": "number"}, {"type": "null"}], "default": None}
+    number = {"type": "number", "minimum": 0.0, "maximum": 1000.0}
+    assert properties["temperature"]["anyOf"] == [number, {"type": "null"}]
     assert properties["stream"]["anyOf"] == [{"type": "boolean"}, {"type": "null"}]
-    assert properties["messages"] == {"type": "array", "items": {"$ref": "#/components/schemas/ChatMessage"}}
+    assert properties["messages"]["items"] == {"$ref": "#/components/schemas/ChatMessage"}
     assert request["required"] == ["messages"]
     assert request["additionalProperties"] is False
     assert properties["user"]["type"] == ["string", "null"]
@@ -57,6 +59,65 @@ async def test_a_request_lists_what_is_taken_and_not_what_is_refused(document):
     assert "audio" not in properties
     assert refused["audio"] == "this model takes and gives text only"
     assert sorted([*properties, *refused]) == CHAT_FIELDS.names
+
+
+def requests_of(make_service):
+    specs = [route.spec for route in create_app(make_service()).routes if isinstance(route, DocumentedRoute)]
+    return [spec for spec in specs if spec.request is not None]
+
+
+async def test_every_field_has_a_sentence_and_every_sentence_a_field(document, make_service):
+    told = set()
+    for spec in requests_of(make_service):
+        name = spec.request.__name__
+        fields = document["components"]["schemas"][name]["properties"]
+        assert not [f"{name}.{field}" for field, schema in fields.items() if "description" not in schema]
+        told |= {f"{name}.{field}" for field in fields} | set(fields)
+    assert not set(DESCRIPTIONS) - told
+
+
+def ends_of(schema):
+    """(field's range, step to a number outside of it) where the document has one that is not its type's."""
+    for option in schema.get("anyOf", [schema]):
+        if option.get("type") in ("integer", "number"):
+            step = 1 if option["type"] == "integer" else 1e-6
+            for end, sign in (("minimum", -1), ("exclusiveMinimum", 0), ("maximum", 1)):
+                if end in option and abs(option[end]) < 2**62:
+                    yield option[end] + sign * step, sign
+
+
+NEEDED = {  # beside a number, for it to be looked at
+    "ChatRequest.top_logprobs": {"logprobs": True},
+    "ResponsesRequest.top_logprobs": {"include": ["message.output_text.logprobs"]},
+    "ChatRequest.stream_interval": {"stream": True},
+    "CompletionRequest.stream_interval": {"stream": True},
+}
+
+
+@pytest.mark.parametrize(
+    ("path", "name", "body"),
+    [
+        ("/v1/chat/completions", "ChatRequest", {"messages": [{"role": "user", "content": "hello"}]}),
+        ("/v1/completions", "CompletionRequest", {"prompt": "hello"}),
+        ("/v1/responses", "ResponsesRequest", {"input": "hello"}),
+        (
+            "/v1/messages",
+            "MessagesRequest",
+            {"max_tokens": 3, "messages": [{"role": "user", "content": "hello"}]},
+        ),
+    ],
+)
+async def test_numbers_outside_of_their_range_are_refused(path, name, body, document, http):
+    properties = document["components"]["schemas"][name]["properties"]
+    num_tried = 0
+    for field, schema in properties.items():
+        needed = NEEDED.get(f"{name}.{field}", {})
+        for value, _ in ends_of(schema):
+            reply = await http.post(path, json={**body, **needed, field: value})
+            assert reply.status_code == 400, (field, value, reply.text)
+            assert field in reply.json()["error"]["message"]
+            num_tried += 1
+    assert num_tried >= 6
 
 
 async def test_replies_streams_and_errors(document):

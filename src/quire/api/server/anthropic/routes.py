@@ -29,6 +29,7 @@ _CREATE = Spec(
     reply=MessageReply,
     event=AnyEvent,
     error=AnthropicErrorBody,
+    sampling={},
 )
 _COUNT = Spec(
     summary="Count the tokens of a prompt of blocks",

@@ -28,8 +28,7 @@ class Dialogue:
     reading: Reading
 
 
-@dataclass(frozen=True, slots=True)
-class News:
+class News(msgspec.Struct, frozen=True):
     """What is new of one sample: `sample` as the engine told it, `events` as its text reads.
 
     `finish_reason` comes with the last news; it is "tool_calls" where the model stopped in order to call.

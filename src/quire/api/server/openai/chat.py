@@ -58,6 +58,7 @@ class ChatCall:
 
 
 MAX_CONVERSATIONS = 1024  # of a batch
+CHAT_NAMES = {"max_tokens": "max_completion_tokens", "logprobs": "top_logprobs"}  # of SamplingParams' fields
 
 
 async def chat_completions(service: Service, request: Request) -> ASGIApp:
@@ -107,9 +108,9 @@ async def prepare_chat(
 ) -> ChatCall:
     """The call about conversation `number`, which stands at `path` of the request."""
     check_streaming(fields)
-    names = {"prompt": path, "messages": path, "logprobs": "top_logprobs", "extra_args": "vllm_xargs"}
-    if fields.max_completion_tokens is not None:
-        names["max_tokens"] = "max_completion_tokens"
+    names = {**CHAT_NAMES, "prompt": path, "messages": path, "extra_args": "vllm_xargs"}
+    if fields.max_completion_tokens is None:
+        del names["max_tokens"]
     if fields.response_format is not None:
         names["structured_outputs"] = "response_format"
     with renamed(names):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from starlette.routing import Route
 
-from quire.api.server.openai.chat import chat_batch, chat_completions
+from quire.api.server.openai.chat import CHAT_NAMES, chat_batch, chat_completions
 from quire.api.server.openai.completions import completions
 from quire.api.server.openai.generative_scoring import (
     SCORING_FIELDS,
@@ -70,6 +70,7 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
             inner={"messages": list[ChatMessage], "tools": list[Tool]},
             reply=ChatReply,
             event=ChatChunk,
+            sampling=CHAT_NAMES,
         ),
     ),
     (
@@ -83,6 +84,7 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
             fields=CHAT_BATCH_FIELDS,
             inner={"messages": list[list[ChatMessage]], "tools": list[Tool]},
             reply=ChatReply,
+            sampling=CHAT_NAMES,
         ),
     ),
     (
@@ -96,6 +98,7 @@ _ROUTES: tuple[tuple[str, str, Handler, Spec], ...] = (
             fields=COMPLETION_FIELDS,
             reply=CompletionReply,
             event=CompletionReply,
+            sampling={},
         ),
     ),
     (

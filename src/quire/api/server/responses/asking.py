@@ -27,12 +27,12 @@ from quire.text.session import Session
 MAX_METADATA = 16
 MAX_METADATA_CHARS = (64, 512)  # of a key, of a value
 
+SAMPLING_NAMES = {"max_tokens": "max_output_tokens", "logprobs": "top_logprobs"}
 NAMES = {
+    **SAMPLING_NAMES,
     "messages": "input",
     "prompt": "input",
     "reasoning_effort": "reasoning.effort",
-    "max_tokens": "max_output_tokens",
-    "logprobs": "top_logprobs",
 }
 
 

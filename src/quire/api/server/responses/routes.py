@@ -6,6 +6,7 @@ from functools import partial
 
 from starlette.routing import Route
 
+from quire.api.server.responses.asking import SAMPLING_NAMES
 from quire.api.server.responses.create import create_response
 from quire.api.server.responses.input_tokens import count_input_tokens
 from quire.api.server.responses.protocol import (
@@ -46,6 +47,7 @@ _CREATE = Spec(
     inner={"tools": list[FunctionTool]},
     reply=Response,
     event=AnyEvent,
+    sampling=SAMPLING_NAMES,
 )
 _RETRIEVE = Spec(
     summary="Show a stored response, or follow one made in the background",

@@ -10,6 +10,8 @@ import msgspec
 
 from quire import __version__
 from quire.api.server.routing import DocumentedRoute, Spec
+from quire.api.server.web.descriptions import DESCRIPTIONS
+from quire.base.messages import SamplingParams
 
 _REFERENCE = "#/components/schemas/{name}"
 _PATH_PARAMETER = re.compile(r"\{(\w+)(?::\w+)?\}")
@@ -152,6 +154,7 @@ class _Schemas:
         }
         properties = {name: taken[name] for name in required}
         properties |= {name: _or_null(part) for name, part in taken.items() if name not in required}
+        properties = _told(properties, spec)
         for name, type_ in sorted(spec.fields.harmless.items()):
             properties[name] = {"type": [_JSON_TYPES[type_], "null"], "description": "Has no effect."}
         refused = sorted(spec.fields.refused.items())
@@ -164,6 +167,28 @@ class _Schemas:
         schema["properties"] = properties
         schema["additionalProperties"] = False
         schema["x-refused-fields"] = {name: refusal.reason for name, refusal in refused if not refusal.unless}
+
+
+def _told(properties: Mapping[str, Schema], spec: Spec) -> dict[str, Schema]:
+    """The same with what each means, and the ranges that SamplingParams checks."""
+    ranges: dict[str, Schema] = {}
+    if spec.sampling is not None:
+        ranges = dict(SamplingParams.ranges())
+        ranges |= {other: ranges[name] for name, other in spec.sampling.items()}
+    told = {}
+    for name, schema in properties.items():
+        text = DESCRIPTIONS.get(f"{spec.request.__name__}.{name}") or DESCRIPTIONS.get(name)
+        bounded = _bounded(schema, ranges[name]) if name in ranges else schema
+        told[name] = {**bounded, "description": text} if text else bounded
+    return told
+
+
+def _bounded(schema: Schema, ends: Schema) -> Schema:
+    if schema.get("type") in ("integer", "number"):
+        return {**schema, **ends}
+    if "anyOf" not in schema:
+        return schema
+    return {**schema, "anyOf": [_bounded(option, ends) for option in schema["anyOf"]]}
 
 
 def _types_of(spec: Spec) -> list[Any]:
