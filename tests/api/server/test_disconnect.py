@@ -8,6 +8,10 @@ import socket
 import time
 
 import pytest
+from starlette.requests import Request
+
+from quire.api.server.body import read_body
+from quire.api.server.disconnect import ClientGone
 
 LIMIT_S = 2.0
 
@@ -88,3 +92,13 @@ async def test_many_hang_ups_leave_no_task_behind(live):
         connection.close()
     await asyncio.to_thread(wait_until, lambda: len(live.engine.aborted) == 50)
     await asyncio.to_thread(wait_until, lambda: live.service.num_under_way == 0)
+
+
+async def test_who_has_hung_up_before_being_read_is_not_computed():
+    messages = [{"type": "http.request", "body": b"{}", "more_body": False}, {"type": "http.disconnect"}]
+
+    async def receive() -> dict:
+        return messages.pop(0)
+
+    with pytest.raises(ClientGone):
+        await read_body(Request({"type": "http", "headers": []}, receive))

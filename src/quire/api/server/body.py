@@ -5,12 +5,14 @@ A `null` means the field was left out. Errors name the field, as a path where it
 
 from __future__ import annotations
 
+import asyncio
 import re
 from typing import Any, TypeVar
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 
+from quire.api.server.disconnect import ClientGone
 from quire.api.server.errors import HttpError
 from quire.api.server.fields import FieldTable
 from quire.base.errors import InvalidValue
@@ -72,6 +74,9 @@ async def read_body(request: Request) -> bytes:
             parts.append(part)
     except ClientDisconnect:
         raise HttpError("The body ended early.", status=400, code="incomplete_body") from None
+    await asyncio.sleep(0)  # of a caller who has hung up already the loop hears in its next turn
+    if await request.is_disconnected():
+        raise ClientGone
     return b"".join(parts)
 
 
