@@ -13,6 +13,7 @@ import pytest
 from quire.base.commands import ProfilerConfig, StartProfile, StopProfile
 from quire.base.errors import InvalidValue
 from quire.engine.client import InProcessClient
+from quire.worker.executor.profiler import StepProfiler
 from tests.engine.client.test_process_client import wish
 from tests.model.tiny import engine_config, tiny_checkpoint
 
@@ -105,3 +106,21 @@ def test_what_makes_no_profile_is_refused(folder, tmp_path):
         client.ask(StartProfile())
     assert client.ask(StopProfile()) == ""  # no step was recorded
     assert not list(tmp_path.iterdir())
+
+
+def test_a_trace_that_cannot_be_made_ends_the_profile_and_no_step(folder, tmp_path, monkeypatch, caplog):
+    client = client_with(folder, folder=str(tmp_path / "traces"))
+    unwatched = run(client)
+
+    def fail(*_: Any) -> None:
+        raise UnicodeDecodeError("utf-8", b"\xa0", 0, 1, "invalid start byte")  # torch has been seen to
+
+    monkeypatch.setattr(StepProfiler, "_write", fail)
+    client.ask(StartProfile(max_iterations=2))
+    assert run(client) == unwatched
+    assert "the profile ended: UnicodeDecodeError" in caplog.text
+    with pytest.raises(InvalidValue, match="no profile is being taken"):
+        client.ask(StopProfile())
+    monkeypatch.undo()
+    client.ask(StartProfile(max_iterations=2))
+    assert run(client) == unwatched and steps_in(client.ask(StopProfile()))

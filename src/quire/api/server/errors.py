@@ -68,10 +68,10 @@ class Unavailable(EngineFault):
 
 
 class SequenceFailed(EngineFault):
-    """One sequence ended with finish_reason "error" (its numbers were not finite); the engine goes on."""
+    """One sequence ended with finish_reason "error", which the log explains; the engine goes on."""
 
     code = "generation_failed"
-    message = "The model produced numbers that are not finite for this request, so it was ended."
+    message = "This request could not be computed and was ended; the server's log says why."
 
 
 _STATUS_CODES = {

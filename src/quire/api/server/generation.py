@@ -119,6 +119,7 @@ def _failure(item: Prepared, error: str) -> Exception:
         return InvalidValue(f"The request's fields leave no token to choose: {error}")
     if error.startswith(CANNOT_FOLLOW):
         return InvalidValue(f"structured_outputs: {error}", field="structured_outputs")
+    logger.error("%s ended: %s", item.request.request_id, error)
     return SequenceFailed(item.request.request_id)
 
 

@@ -79,7 +79,14 @@ class StepProfiler:
             self._running.start()
         with named_ops(), profiler.record_function(f"step {number}: {num_tokens} tokens"):
             yield
-        self._running.step()
+        try:
+            self._count_step(self._running)
+        except Exception as problem:  # the step is made: a trace that fails must not undo it
+            self._running, self._is_started = None, False
+            logger.exception("the profile ended: %s", type(problem).__name__)
+
+    def _count_step(self, running: profiler.profile) -> None:
+        running.step()
         if self._num_left is not None:
             self._num_left -= 1
             if not self._num_left:
@@ -104,7 +111,6 @@ class StepProfiler:
             profile_memory=config.with_memory,
             with_stack=config.with_stack,
             with_flops=config.with_flops,
-            acc_events=True,  # of all steps: without it torch 2.11 warns that it keeps the last cycle
         )
 
     def _write(self, profile: profiler.profile) -> None:

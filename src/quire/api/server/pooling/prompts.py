@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from quire.base.errors import EngineDead, EngineFault, InvalidValue
 from quire.base.messages import PoolingParams
 from quire.text.pooling import Pooled, PooledPrompt, pool, prepare_pooling
 from quire.text.session import Session
+
+logger = logging.getLogger("quire.server")
 
 MAX_PROMPTS = 2048  # OpenAI's
 _THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
@@ -157,6 +160,7 @@ async def _run_one(call: Call, prompt: PooledPrompt) -> Pooled:
     except EngineFault as error:
         meter.failed()
         if type(error) is EngineFault:
+            logger.error("%s ended: %s", prompt.requests[0].request_id, error)
             raise SequenceFailed(str(error)) from error
         raise
     finally:
