@@ -43,7 +43,7 @@ async def _beyond(server: Server, chooser: random.Random) -> float:
     assert all(reply.is_whole for reply in replies), [reply.error for reply in replies if not reply.is_whole]
     held = sum(resident_bytes(pid, "Pss") for pid in (server.process.pid, server.engine()))
     blocks = -(-(PROMPT_TOKENS + NUM_TOKENS - 1) // BLOCK_TOKENS) * NUM_STREAMS  # the last token is in none
-    return held - step_bytes(SHAPE, 2, "") - blocks * BLOCK_TOKENS * _token_bytes()
+    return held - step_bytes(SHAPES[SHAPE], 2, "") - blocks * BLOCK_TOKENS * _token_bytes()
 
 
 def _token_bytes() -> int:
