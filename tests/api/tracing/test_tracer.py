@@ -44,6 +44,21 @@ async def finish(service) -> None:
     await asyncio.to_thread(service.tracer.close)
 
 
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"traceparent": "00-xyz-1-01", "tracestate": "a=b"},
+        {**TRACED, "tracestate": "no pair, two\twords=x"},
+        {**TRACED, "tracestate": ",".join(f"k{n}=v" for n in range(99))},
+    ],
+)
+async def test_headers_of_a_caller_s_are_not_repeated_in_the_log(collector, traced, connect, headers, caplog):
+    async with connect(traced(collector)) as client:
+        body = {"prompt": "hello", "max_tokens": 2}
+        assert (await client.post("/v1/completions", json=body, headers=headers)).status_code == 200
+    assert not [record for record in caplog.records if record.name.startswith("opentelemetry.trace")]
+
+
 async def test_a_request_is_a_span_under_its_caller_s_trace(collector, traced, connect):
     service = traced(collector)
     service.client.num_cached_tokens = 2

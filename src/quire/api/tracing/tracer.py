@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -27,6 +28,8 @@ class Tracer:
     def __init__(self, config: TraceConfig, model: str) -> None:
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+        # it repeats what callers sent in headers that are no trace's, a line for each
+        logging.getLogger("opentelemetry.trace.span").setLevel(logging.ERROR)
         self.config = config
         self.steps = StepTimes()
         self._model = model
