@@ -21,10 +21,9 @@ NUM_RECENT_ENDS = 128
 MIN_ENDS = 16  # fewer tell no speed
 MAX_RETRY_S = 60
 LASTING_SHARE = 0.25  # of the limits, under a load that lasts
-SINKS_BY, RISES_BY = (
-    0.25,
-    0.125,
-)  # places, with each refusal and each end: more than 1.5 times as many come as can end
+# places, with each refusal and each end: more than 1.5 times as many come as can end
+SINKS_BY = 0.25
+RISES_BY = 0.125
 
 
 class Admission:
