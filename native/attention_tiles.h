@@ -1,17 +1,20 @@
 // The attention kernel over AMX tiles: queries in bfloat16, keys, weights and values brought to bfloat16.
 //
-// Everything is turned on its side, so that 16 rows (query heads of tokens) are the 16 lanes of a vector:
+// Scores are turned on their side, so that 16 rows (query heads of tokens) are the 16 lanes of a vector:
 //
-//     scores  (keys x rows) = K · Qᵀ     K as it lies, 16 keys to a tile; Qᵀ in pairs along the head, packed once
+//     scores  (keys x rows)  = K · Qᵀ    K as it lies, 16 keys to a tile; Qᵀ in pairs along the head, packed once
 //     weights (keys x rows)              maximum, exponential and sum lane by lane, no lane meets another
-//     values  (dims x rows) += Vᵀ · W    Vᵀ turned once per tile of tokens for all rows; W in pairs of keys
+//     values  (rows x dims) += Wᵀ · V    W turned, 32 keys at a time; V in pairs of keys, two rows at a time
+//
+// Pairs of keys are made by unpacking, which leaves the numbers of a head out of order: of 32, in the first tile stand
+// the first, third, fifth and seventh four, in the second the others. `write` puts them back.
 //
 // Order of accumulation of a row: a score is the sum over pairs of the head's numbers in order; a tile's weights are
 // added in four sums by place modulo 4; values over pairs of tokens in order. One decoding row goes the same way as
 // 256 of a prompt, so their bits are the same. Scores are in units of log 2, weights are powers of two.
 //
-// State of an item: for each key head and block of 16 rows highest score and total weight of 16 rows, then `dims` by
-// 16 weighted values.
+// State of an item: for each key head and block of 16 rows highest score and total weight of 16 rows, then 16 rows of
+// `dims` weighted values.
 #pragma once
 
 #include "attention_items.h"
@@ -87,18 +90,51 @@ struct Weighing {
     const float* value_scales;
 };
 
+// The next tile's keys and values in all heads of an item, asked for into the second cache bit by bit while this tile is
+// worked on: in the order in which they lie, which lets the machine fetch ahead on its own as well.
+template <class C>
+class NextTile {
+    const C* caches[2];
+    const int64_t* slots;
+    int64_t slot_size, end, row_bytes;
+    int64_t cache = 0, place, byte = 0;
+
+  public:
+    NextTile(const AttentionCall& call, const Item& item, const Places* next)
+        : slots(next ? next->slots : nullptr), slot_size(call.layer->key_heads * call.layer->head_dim),
+          end(next ? next->high : 0), row_bytes(item.heads * call.layer->head_dim * static_cast<int64_t>(sizeof(C))),
+          place(next ? next->low : 0) {
+        const int64_t first = item.head * call.layer->head_dim;
+        caches[0] = static_cast<const C*>(call.layer->value_cache) + first;  // in the order of use
+        caches[1] = static_cast<const C*>(call.layer->key_cache) + first;
+    }
+
+    INLINE_LAMBDA void ask(int64_t lines) {
+        for (; lines && place < end; --lines) {
+            __builtin_prefetch(reinterpret_cast<const char*>(caches[cache] + slots[place] * slot_size) + byte, 0, 2);
+            byte += 64;
+            if (byte < row_bytes) continue;
+            byte = 0;
+            place += cache;
+            cache ^= 1;
+        }
+    }
+};
+
 template <class C>
 struct TilesKernel {
     static constexpr int64_t MAX_ROWS = 256, MAX_DIMS = 256, BLOCKS = MAX_ROWS / LANES;
 
     alignas(64) bf16 query[MAX_ROWS * MAX_DIMS];    // by head and block: dims / 2 pairs by 16 rows
-    alignas(64) bf16 keys[TILE * MAX_DIMS];         // by token; then values by token
-    alignas(64) bf16 values[TILE * MAX_DIMS];       // by 32 tokens: dims by 32 tokens
+    alignas(64) bf16 keys[TILE * MAX_DIMS];         // by token, where they are copied
+    alignas(64) bf16 values[TILE * MAX_DIMS];       // by 32 tokens and 16 dims: pairs of tokens by dims
     alignas(64) float scores[2][TILE * LANES];      // keys by rows
-    alignas(64) bf16 weights[2][TILE * LANES];      // pairs of keys by rows
+    alignas(64) bf16 weights[2][TILE * LANES];      // by 32 keys: rows by keys
     alignas(64) float states[2][MAX_ROWS * (2 + MAX_DIMS)];
     alignas(64) int32_t low[MAX_ROWS], high[MAX_ROWS];  // positions each row sees
     alignas(64) float slopes[MAX_ROWS];                 // by head and row, in units of log 2
+    const bf16* key_rows[TILE / LANES];                 // of 16 keys each, which lie key_stride bytes apart
+    int64_t key_stride;
 
     static int64_t padded(int64_t rows) { return up(rows, LANES) * LANES; }
     static int64_t blocks(const Item& item) { return up(item.rows, LANES); }
@@ -154,39 +190,59 @@ struct TilesKernel {
         }
     }
 
-    static void read_rows(const AttentionCall& call, const void* cache, const Places& places, int64_t head, bf16* to) {
+    static const C* row_of(const AttentionCall& call, const void* cache, const Places& places, int64_t head, int64_t t) {
         const QuireAttentionCall& layer = *call.layer;
-        for (int64_t t = places.low; t < places.high; ++t) {
-            const C* from = static_cast<const C*>(cache) + (places.slots[t] * layer.key_heads + head) * layer.head_dim;
-            copy_row(from, layer.head_dim, call.dims, to + t * call.dims);
+        return static_cast<const C*>(cache) + (places.slots[t] * layer.key_heads + head) * layer.head_dim;
+    }
+
+    // Finds the keys where they are, if tiles can read them from there and few rows do so, or copies them.
+    void read_keys(const AttentionCall& call, const Item& item, const Places& places, int64_t head) {
+        const QuireAttentionCall& layer = *call.layer;
+        if constexpr (is_bfloat16<C>) {
+            const bool lie_together = call.batch->block_size % LANES == 0 && places.low == 0 && places.high == TILE;
+            if (lie_together && blocks(item) <= 2 && layer.head_dim == call.dims) {
+                for (int64_t i = 0; i < TILE / LANES; ++i)
+                    key_rows[i] = row_of(call, layer.key_cache, places, head, i * LANES);
+                key_stride = layer.key_heads * layer.head_dim * static_cast<int64_t>(sizeof(bf16));
+                return;
+            }
+        }
+        for (int64_t t = places.low; t < places.high; ++t)
+            copy_row(row_of(call, layer.key_cache, places, head, t), layer.head_dim, call.dims, keys + t * call.dims);
+        for (int64_t i = 0; i < TILE / LANES; ++i) key_rows[i] = keys + i * LANES * call.dims;
+        key_stride = call.dims * static_cast<int64_t>(sizeof(bf16));
+    }
+
+    // Values in pairs of tokens; tokens nobody may look at are zeros.
+    void pair_values(const AttentionCall& call, const Places& places, int64_t head, NextTile<C>& next) {
+        const QuireAttentionCall& layer = *call.layer;
+        alignas(64) bf16 rows[2][MAX_DIMS];
+        const int64_t begin = places.low / DEPTH * DEPTH, end = up(places.high, DEPTH) * DEPTH;
+        for (int64_t t = begin; t < end; t += 2) {
+            for (int64_t i = 0; i < 2; ++i) {
+                if (places.low <= t + i && t + i < places.high)
+                    copy_row(row_of(call, layer.value_cache, places, head, t + i), layer.head_dim, call.dims, rows[i]);
+                else
+                    memset(rows[i], 0, static_cast<size_t>(call.dims) * sizeof(bf16));
+            }
+            bf16* to = values + t / DEPTH * DEPTH * call.dims + t % DEPTH / 2 * DEPTH;
+            for (int64_t d = 0; d < call.dims; d += DEPTH, to += DEPTH * DEPTH) {
+                const __m512i even = _mm512_load_si512(rows[0] + d), odd = _mm512_load_si512(rows[1] + d);
+                _mm512_store_si512(to, _mm512_unpacklo_epi16(even, odd));
+                _mm512_store_si512(to + LANES * DEPTH, _mm512_unpackhi_epi16(even, odd));
+            }
+            next.ask(call.dims / LANES + 1);
         }
     }
 
-    // Turns the values, now by token in `keys`; tokens nobody may look at become zeros.
-    void turn_values(const AttentionCall& call, const Places& places) {
-        const int64_t begin = places.low / DEPTH * DEPTH, end = up(places.high, DEPTH) * DEPTH;
-        const size_t row_bytes = static_cast<size_t>(call.dims) * sizeof(bf16);
-        memset(keys + begin * call.dims, 0, static_cast<size_t>(places.low - begin) * row_bytes);
-        memset(keys + places.high * call.dims, 0, static_cast<size_t>(end - places.high) * row_bytes);
-        for (int64_t t = begin; t < end; t += DEPTH)
-            for (int64_t d = 0; d < call.dims; d += LANES) {
-                __m512i words[16];  // pairs of tokens by dims, then dims by pairs of tokens
-                UNROLL for (int i = 0; i < 16; ++i) {
-                    const bf16* from = keys + (t + 2 * i) * call.dims + d;
-                    words[i] = _mm512_or_si512(load_16_bits(from), _mm512_slli_epi32(load_16_bits(from + call.dims), 16));
-                }
-                transpose(words);
-                UNROLL for (int i = 0; i < 16; ++i)
-                    _mm512_store_si512(values + t * call.dims + (d + i) * DEPTH, words[i]);
-            }
-    }
-
-    void attend(const AttentionCall& call, const Item& item, const View&, const Places& places, const Places*, float* state) {
-        for (int64_t head = 0; head < item.heads; ++head) attend_head(call, item, places, head, state);
-    }
-
-    void attend_head(const AttentionCall& call, const Item& item, const Places& places, int64_t head,
+    void attend(const AttentionCall& call, const Item& item, const View&, const Places& places, const Places* next,
                 float* state) {
+        NextTile<C> coming(call, item, next);
+        for (int64_t head = 0; head < item.heads; ++head) attend_head(call, item, places, head, coming, state);
+    }
+
+    void attend_head(const AttentionCall& call, const Item& item, const Places& places, int64_t head, NextTile<C>& next,
+                     float* state) {
         const QuireAttentionCall& layer = *call.layer;
         float key_scales[TILE], value_scales[TILE];
         Weighing how{layer.scale * LOG2_E, layer.soft_cap, false, nullptr, nullptr};
@@ -200,25 +256,25 @@ struct TilesKernel {
             for (int64_t t = places.high; t < end; ++t) key_scales[t] = value_scales[t] = 0.0f;
         }
         how.is_bent = layer.soft_cap != 0.0f || layer.slopes || layer.key_scales;
-        read_rows(call, layer.value_cache, places, item.head + head, keys);
-        turn_values(call, places);
-        read_rows(call, layer.key_cache, places, item.head + head, keys);
+        pair_values(call, places, item.head + head, next);
+        read_keys(call, item, places, item.head + head);
         const int64_t count = blocks(item);
         int64_t block = 0;
-        for (; block + 2 <= count; block += 2) attend_blocks<2>(call, places, how, head * count + block, block * LANES, state);
-        if (block < count) attend_blocks<1>(call, places, how, head * count + block, block * LANES, state);
+        for (; block + 2 <= count; block += 2)
+            attend_blocks<2>(call, places, how, head * count + block, block * LANES, next, state);
+        if (block < count) attend_blocks<1>(call, places, how, head * count + block, block * LANES, next, state);
     }
 
     // `block` counts over all heads, `row` over the rows of one.
     template <int N>
     void attend_blocks(const AttentionCall& call, const Places& places, const Weighing& how, int64_t block, int64_t row,
-                       float* state) {
+                       NextTile<C>& next, float* state) {
         const int64_t from = most(low[row] - places.tile, 0) / DEPTH * DEPTH;
         const int64_t to = up(least(high[row + N * LANES - 1] - places.tile, TILE), DEPTH) * DEPTH;
         if (from >= to) return;
         float* states_of[N];
         UNROLL for (int n = 0; n < N; ++n) states_of[n] = state + (block + n) * block_floats(call);
-        score<N>(call, block, from, to);
+        score<N>(call, block, from, to, next);
         UNROLL for (int n = 0; n < N; ++n) {
             const int64_t first = row + n * LANES;
             const bool is_hidden = low[first + LANES - 1] > places.tile + from || high[first] < places.tile + to;
@@ -226,15 +282,15 @@ struct TilesKernel {
             if (is_hidden) hide(places.tile, from, to, first, scores[n]);
             weigh(call, how, from, to, scores[n], weights[n], states_of[n]);
         }
-        add_values<N>(call, from, to, states_of);
+        add_values<N>(call, from, to, next, states_of);
     }
 
     template <int N>
-    void score(const AttentionCall& call, int64_t block, int64_t from, int64_t to) {
-        const int key_stride = static_cast<int>(call.dims * sizeof(bf16));
+    void score(const AttentionCall& call, int64_t block, int64_t from, int64_t to, NextTile<C>& next) {
         const bf16* packed = query + block * LANES * call.dims;
         for (int64_t t = from; t < to; t += DEPTH) {
-            const bf16* key = keys + t * call.dims;
+            const bf16 *first = key_rows[t / LANES], *second = key_rows[t / LANES + 1];
+            next.ask(call.dims / 2);
             _tile_zero(0);
             _tile_zero(1);
             if constexpr (N == 2) {
@@ -242,8 +298,8 @@ struct TilesKernel {
                 _tile_zero(3);
             }
             for (int64_t h = 0; h < call.dims; h += DEPTH) {
-                _tile_loadd(4, key + h, key_stride);
-                _tile_loadd(5, key + LANES * call.dims + h, key_stride);
+                _tile_loadd(4, first + h, key_stride);
+                _tile_loadd(5, second + h, key_stride);
                 _tile_loadd(6, packed + h * LANES, TILE_BYTES);
                 _tile_dpbf16ps(0, 4, 6);
                 _tile_dpbf16ps(1, 5, 6);
@@ -286,9 +342,9 @@ struct TilesKernel {
         }
     }
 
-    // Scores become weights, in pairs of keys; the state's maximum, total and values are brought up to date.
+    // Scores become weights, row by row; the state's maximum, total and values are brought up to date.
     static void weigh(const AttentionCall& call, const Weighing& how, int64_t from, int64_t to, const float* of,
-                      bf16* pairs, float* state) {
+                      bf16* rows, float* state) {
         const Vec nothing = splat(-__builtin_inff()), before = load(state);
         const Vec factor = splat(how.is_bent ? 1.0f : how.factor);
         Vec top[4] = {nothing, nothing, nothing, nothing};
@@ -299,78 +355,101 @@ struct TilesKernel {
         if (_mm512_cmp_ps_mask(highest, before, _CMP_NEQ_UQ)) {
             const Vec keep = exp2(sub(before, base));
             store(state, highest);
-            for (int64_t d = 1; d < 2 + call.dims; ++d) store(state + d * LANES, mul(load(state + d * LANES), keep));
+            store(state + LANES, mul(load(state + LANES), keep));
+            float keeps[LANES];
+            store(keeps, keep);
+            for (int64_t r = 0; r < LANES; ++r) {
+                float* row = values_of(call, state, r);
+                for (int64_t d = 0; d < call.dims; d += LANES) store(row + d, mul(load(row + d), splat(keeps[r])));
+            }
         }
         const __m512i by_pairs = _mm512_set_epi16(31, 15, 30, 14, 29, 13, 28, 12, 27, 11, 26, 10, 25, 9, 24, 8, 23, 7, 22,
                                                   6, 21, 5, 20, 4, 19, 3, 18, 2, 17, 1, 16, 0);
         Vec total[4] = {splat(0.0f), splat(0.0f), splat(0.0f), splat(0.0f)};
-        for (int64_t t = from; t < to; t += 4) {
-            Vec weight[4];
-            UNROLL for (int i = 0; i < 4; ++i) {
-                weight[i] = exp2(_mm512_fmsub_ps(load(of + (t + i) * LANES), factor, base));
-                total[i] = add(total[i], weight[i]);
-                if (how.value_scales) weight[i] = mul(weight[i], splat(how.value_scales[t + i]));
+        for (int64_t t = from; t < to; t += DEPTH) {
+            __m512i words[16];  // pairs of keys by rows, then rows by pairs of keys
+            UNROLL for (int i = 0; i < DEPTH; i += 2) {
+                Vec weight[2];
+                UNROLL for (int j = 0; j < 2; ++j) {
+                    const int64_t key = t + i + j;
+                    weight[j] = exp2(_mm512_fmsub_ps(load(of + key * LANES), factor, base));
+                    total[(i + j) % 4] = add(total[(i + j) % 4], weight[j]);
+                    if (how.value_scales) weight[j] = mul(weight[j], splat(how.value_scales[key]));
+                }
+                const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(weight[1], weight[0]);
+                words[i / 2] = _mm512_permutexvar_epi16(by_pairs, both);
             }
-            UNROLL for (int i = 0; i < 4; i += 2) {
-                const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(weight[i + 1], weight[i]);
-                _mm512_store_si512(pairs + (t + i) * LANES, _mm512_permutexvar_epi16(by_pairs, both));
-            }
+            transpose(words);
+            UNROLL for (int r = 0; r < 16; ++r) _mm512_store_si512(rows + t * LANES + r * DEPTH, words[r]);
         }
         store(state + LANES, add(load(state + LANES), add(add(total[0], total[1]), add(total[2], total[3]))));
     }
 
     template <int N>
-    void add_values(const AttentionCall& call, int64_t from, int64_t to, float* const* states_of) {
-        for (int64_t d = 0; d < call.dims; d += 2 * LANES) {
-            float* total[2];
-            UNROLL for (int n = 0; n < N; ++n) total[n] = states_of[n] + (2 + d) * LANES;
-            _tile_loadd(0, total[0], TILE_BYTES);
-            _tile_loadd(1, total[0] + LANES * LANES, TILE_BYTES);
+    void add_values(const AttentionCall& call, int64_t from, int64_t to, NextTile<C>& next, float* const* states_of) {
+        const int64_t stride = call.dims * static_cast<int64_t>(sizeof(float));
+        for (int64_t d = 0; d < call.dims; d += DEPTH) {
+            float* total[N];
+            UNROLL for (int n = 0; n < N; ++n) total[n] = values_of(call, states_of[n], 0) + d;
+            next.ask(call.dims / 2);
+            _tile_loadd(0, total[0], stride);
+            _tile_loadd(1, total[0] + LANES, stride);
             if constexpr (N == 2) {
-                _tile_loadd(2, total[1], TILE_BYTES);
-                _tile_loadd(3, total[1] + LANES * LANES, TILE_BYTES);
+                _tile_loadd(2, total[1], stride);
+                _tile_loadd(3, total[1] + LANES, stride);
             }
             for (int64_t t = from; t < to; t += DEPTH) {
                 const bf16* value = values + t * call.dims + d * DEPTH;
-                _tile_loadd(4, value, TILE_BYTES);
-                _tile_loadd(5, value + LANES * DEPTH, TILE_BYTES);
-                _tile_loadd(6, weights[0] + t * LANES, TILE_BYTES);
+                _tile_loadd(4, weights[0] + t * LANES, TILE_BYTES);
+                _tile_loadd(6, value, TILE_BYTES);
+                _tile_loadd(7, value + LANES * DEPTH, TILE_BYTES);
                 _tile_dpbf16ps(0, 4, 6);
-                _tile_dpbf16ps(1, 5, 6);
+                _tile_dpbf16ps(1, 4, 7);
                 if constexpr (N == 2) {
-                    _tile_loadd(7, weights[1] + t * LANES, TILE_BYTES);
-                    _tile_dpbf16ps(2, 4, 7);
+                    _tile_loadd(5, weights[1] + t * LANES, TILE_BYTES);
+                    _tile_dpbf16ps(2, 5, 6);
                     _tile_dpbf16ps(3, 5, 7);
                 }
             }
-            _tile_stored(0, total[0], TILE_BYTES);
-            _tile_stored(1, total[0] + LANES * LANES, TILE_BYTES);
+            _tile_stored(0, total[0], stride);
+            _tile_stored(1, total[0] + LANES, stride);
             if constexpr (N == 2) {
-                _tile_stored(2, total[1], TILE_BYTES);
-                _tile_stored(3, total[1] + LANES * LANES, TILE_BYTES);
+                _tile_stored(2, total[1], stride);
+                _tile_stored(3, total[1] + LANES, stride);
             }
         }
     }
 
+    static float* values_of(const AttentionCall& call, float* state, int64_t row) {
+        return state + 2 * LANES + row * call.dims;
+    }
+
     // Adds the result of a later segment to `into`.
-    static void merge(const AttentionCall& call, const Item& item, float* into, const float* from) {
+    static void merge(const AttentionCall& call, const Item& item, float* into, float* from) {
         for (int64_t block = 0; block < item.heads * blocks(item); ++block) {
-            float* a = into + block * block_floats(call);
-            const float* b = from + block * block_floats(call);
+            float *a = into + block * block_floats(call), *b = from + block * block_floats(call);
             const Vec highest = max(load(a), load(b)), nothing = splat(-__builtin_inff());
             const Vec base = _mm512_mask_mov_ps(highest, _mm512_cmp_ps_mask(highest, nothing, _CMP_EQ_OQ), splat(0.0f));
             const Vec keep = exp2(sub(load(a), base)), take = exp2(sub(load(b), base));
             store(a, highest);
-            for (int64_t d = 1; d < 2 + call.dims; ++d)
-                store(a + d * LANES, add(mul(load(a + d * LANES), keep), mul(load(b + d * LANES), take)));
+            store(a + LANES, add(mul(load(a + LANES), keep), mul(load(b + LANES), take)));
+            float keeps[LANES], takes[LANES];
+            store(keeps, keep);
+            store(takes, take);
+            for (int64_t r = 0; r < LANES; ++r) {
+                float* to = values_of(call, a, r);
+                const float* more = values_of(call, b, r);
+                for (int64_t d = 0; d < call.dims; d += LANES)
+                    store(to + d, add(mul(load(to + d), splat(keeps[r])), mul(load(more + d), splat(takes[r]))));
+            }
         }
     }
 
-    static void write(const AttentionCall& call, const Item& item, const View& view, const float* state) {
+    static void write(const AttentionCall& call, const Item& item, const View& view, float* state) {
         const QuireAttentionCall& layer = *call.layer;
         for (int64_t head = 0; head < item.heads; ++head)
             for (int64_t first = 0; first < view.rows; first += LANES) {
-                const float* of = state + (head * blocks(item) + first / LANES) * block_floats(call);
+                float* of = state + (head * blocks(item) + first / LANES) * block_floats(call);
                 const int64_t count = least(LANES, view.rows - first);
                 Vec total = load(of + LANES);
                 if (layer.sinks) {  // what a head attends to beside the tokens, with a value of zero
@@ -378,24 +457,28 @@ struct TilesKernel {
                     for (int64_t r = 0; r < count; ++r) sinks[r] = layer.sinks[view.query_head(item.head + head, first + r)];
                     total = add(total, exp2(sub(mul(load(sinks), splat(LOG2_E)), load(of))));
                 }
-                const Vec share = div(splat(1.0f), total);
-                bf16* to[LANES];
-                for (int64_t r = 0; r < count; ++r)
-                    to[r] = static_cast<bf16*>(layer.output) +
-                            (view.token(first + r) * layer.heads + view.query_head(item.head + head, first + r)) * layer.head_dim;
-                for (int64_t d = 0; d < layer.head_dim; d += LANES) {
-                    __m512i words[16];
-                    UNROLL for (int i = 0; i < 16; ++i)
-                        words[i] = _mm512_castps_si512(mul(load(of + (2 + d + i) * LANES), share));
-                    transpose(words);
-                    const int64_t part = least(LANES, layer.head_dim - d);
-                    for (int64_t r = 0; r < count; ++r) {
-                        const __m256i rounded = (__m256i)_mm512_cvtneps_pbh(_mm512_castsi512_ps(words[r]));
-                        if (part == LANES) _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[r] + d), rounded);
-                        else memcpy(to[r] + d, &rounded, static_cast<size_t>(part) * sizeof(bf16));
-                    }
+                float shares[LANES];
+                store(shares, div(splat(1.0f), total));
+                for (int64_t r = 0; r < count; ++r) {
+                    const int64_t query_head = view.query_head(item.head + head, first + r);
+                    write_row(call, values_of(call, of, r), shares[r],
+                              static_cast<bf16*>(layer.output) +
+                                  (view.token(first + r) * layer.heads + query_head) * layer.head_dim);
                 }
             }
+    }
+
+    // Numbers of a row times `share`, in order again.
+    static void write_row(const AttentionCall& call, const float* from, float share, bf16* to) {
+        const __m512i lower = _mm512_set_epi32(23, 22, 21, 20, 7, 6, 5, 4, 19, 18, 17, 16, 3, 2, 1, 0);
+        const __m512i upper = _mm512_set_epi32(31, 30, 29, 28, 15, 14, 13, 12, 27, 26, 25, 24, 11, 10, 9, 8);
+        for (int64_t d = 0; d < call.layer->head_dim; d += DEPTH) {
+            const Vec low = mul(load(from + d), splat(share)), high = mul(load(from + d + LANES), splat(share));
+            const __m512i both = (__m512i)_mm512_cvtne2ps_pbh(_mm512_permutex2var_ps(low, upper, high),
+                                                              _mm512_permutex2var_ps(low, lower, high));
+            const int64_t part = least(DEPTH, call.layer->head_dim - d);
+            _mm512_mask_storeu_epi16(to + d, part == DEPTH ? ~0u : (1u << part) - 1, both);
+        }
     }
 };
 
