@@ -6,6 +6,7 @@
 #   make bench [ARGS="kernels --rows 1"]           quire bench: time to first line and to ready by default
 #   make reliability [ARGS="--quick"]              kills, hangs, overload, leaving callers: the table of figures
 #   make native                                    compile the CPU kernels again after a change in native/
+#   make tiles                                     the tests of AMX kernels on a processor without AMX, emulated
 #   make sanitize                                  the kernels' tests on a build that watches every access to memory
 #   make fuzz [ARGS="headers --inputs 9000"]       try mutated inputs on what reads bytes of others; keeps what fails
 #   make schemathesis                              requests made of the OpenAPI document against a real server
@@ -25,7 +26,7 @@ BIN := $(VENV)/bin
 NATIVE := src/quire/model/kernels/cpu/libquire_native.so
 PIP := $(BIN)/python -m pip --disable-pip-version-check install -qq $(PIP_FLAGS)
 
-.PHONY: serve test check bench reliability native sanitize fuzz schemathesis clients docs clean
+.PHONY: serve test check bench reliability native tiles sanitize fuzz schemathesis clients docs clean
 
 serve: $(VENV)/.serve $(NATIVE)
 	@exec $(BIN)/quire serve $(MODEL) $(ARGS)
@@ -33,11 +34,17 @@ serve: $(VENV)/.serve $(NATIVE)
 test: $(VENV)/.dev $(NATIVE)
 	$(BIN)/python -m pytest $(ARGS)
 
+KERNEL_TESTS = $(BIN)/python -m pytest -p no:cacheprovider --timeout 1800 tests/model/kernels tests/model/ops $(ARGS)
+USUAL_NATIVE = status=$$?; rm $(NATIVE); $(BIN)/python native/build.py $(NATIVE); exit $$status
+
+tiles: $(VENV)/.dev
+	$(BIN)/python native/build.py --emulate-tiles $(NATIVE)
+	$(KERNEL_TESTS) -k amx; $(USUAL_NATIVE)
+
 sanitize: $(VENV)/.dev
-	$(BIN)/python native/build.py --sanitize $(NATIVE)
+	$(BIN)/python native/build.py --sanitize --emulate-tiles $(NATIVE)
 	LD_PRELOAD="$$(g++ -print-file-name=libasan.so) $$(g++ -print-file-name=libubsan.so)" ASAN_OPTIONS=detect_leaks=0 \
-	    $(BIN)/python -m pytest -p no:cacheprovider --timeout 1800 tests/model/kernels tests/model/ops $(ARGS); \
-	    status=$$?; rm $(NATIVE); $(BIN)/python native/build.py $(NATIVE); exit $$status
+	    $(KERNEL_TESTS); $(USUAL_NATIVE)
 
 fuzz: $(VENV)/.dev $(NATIVE)
 	RUST_BACKTRACE=0 $(BIN)/python -m tests.fuzz $(ARGS)

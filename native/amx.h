@@ -19,6 +19,14 @@ struct alignas(64) TileShapes {
     uint8_t rows[16] = {};
 };
 
+}  // namespace quire::QUIRE_NAMESPACE
+
+#ifdef QUIRE_EMULATE_TILES
+#include "emulated_tiles.h"
+#endif
+
+namespace quire::QUIRE_NAMESPACE {
+
 // All eight tiles whole. Rows and columns past a matrix's edge are the caller's to pad. Products shallower than a tile
 // are made of inputs in tiles 4 and 5, cut to `depth` bytes, and weights in tiles 6 and 7, cut to depth / 4 rows. `rows`
 // are those of inputs and sums.

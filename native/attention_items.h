@@ -6,6 +6,11 @@
 
 namespace quire::QUIRE_NAMESPACE {
 
+template <class C>
+constexpr bool is_bfloat16 = false;
+template <>
+constexpr bool is_bfloat16<bf16> = true;
+
 constexpr int64_t TILE = 128;
 constexpr int64_t SEGMENT = 1024;
 

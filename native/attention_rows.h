@@ -236,11 +236,6 @@ Vec in_order(const float*, int);
 #endif
 
 template <class C>
-constexpr bool is_bfloat16 = false;
-template <>
-constexpr bool is_bfloat16<bf16> = true;
-
-template <class C>
 struct RowsKernel {
     static constexpr bool HAS_PAIRS = is_bfloat16<C> && HAS_PAIR_DOT;
     static constexpr int64_t MAX_ROWS = 32, MAX_DIMS = 512;

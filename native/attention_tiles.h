@@ -70,15 +70,18 @@ INLINE __m512i as_bf16(const C* from) {
 }
 INLINE __m512i as_bf16(const bf16* from) { return _mm512_loadu_si512(from); }
 
-// A row of `count` numbers as bfloat16, padded with zeros to `dims`.
+// The 32 of a row's `count` numbers from `at` on; zeros past the last.
+template <class C>
+INLINE __m512i numbers_at(const C* row, int64_t at, int64_t count) {
+    if (at + DEPTH <= count) return as_bf16(row + at);
+    C padded[DEPTH] = {};
+    memcpy(padded, row + at, static_cast<size_t>(count - at) * sizeof(C));
+    return as_bf16(padded);
+}
+
 template <class C>
 INLINE void copy_row(const C* from, int64_t count, int64_t dims, bf16* to) {
-    int64_t h = 0;
-    for (; h + DEPTH <= count; h += DEPTH) _mm512_store_si512(to + h, as_bf16(from + h));
-    if (h == dims) return;
-    C padded[DEPTH] = {};
-    memcpy(padded, from + h, static_cast<size_t>(count - h) * sizeof(C));
-    _mm512_store_si512(to + h, as_bf16(padded));
+    for (int64_t h = 0; h < dims; h += DEPTH) _mm512_store_si512(to + h, numbers_at(from, h, count));
 }
 
 // How scores become weights.
@@ -215,21 +218,20 @@ struct TilesKernel {
 
     // Values in pairs of tokens; tokens nobody may look at are zeros.
     void pair_values(const AttentionCall& call, const Places& places, int64_t head, NextTile<C>& next) {
-        const QuireAttentionCall& layer = *call.layer;
-        alignas(64) bf16 rows[2][MAX_DIMS];
+        static constexpr C NOTHING[MAX_DIMS] = {};
         const int64_t begin = places.low / DEPTH * DEPTH, end = up(places.high, DEPTH) * DEPTH;
+        const int64_t head_dim = call.layer->head_dim;
+        const auto row = [&](int64_t t) INLINE_LAMBDA {
+            const bool is_seen = places.low <= t && t < places.high;
+            return is_seen ? row_of(call, call.layer->value_cache, places, head, t) : NOTHING;
+        };
         for (int64_t t = begin; t < end; t += 2) {
-            for (int64_t i = 0; i < 2; ++i) {
-                if (places.low <= t + i && t + i < places.high)
-                    copy_row(row_of(call, layer.value_cache, places, head, t + i), layer.head_dim, call.dims, rows[i]);
-                else
-                    memset(rows[i], 0, static_cast<size_t>(call.dims) * sizeof(bf16));
-            }
+            const C *even = row(t), *odd = row(t + 1);
             bf16* to = values + t / DEPTH * DEPTH * call.dims + t % DEPTH / 2 * DEPTH;
             for (int64_t d = 0; d < call.dims; d += DEPTH, to += DEPTH * DEPTH) {
-                const __m512i even = _mm512_load_si512(rows[0] + d), odd = _mm512_load_si512(rows[1] + d);
-                _mm512_store_si512(to, _mm512_unpacklo_epi16(even, odd));
-                _mm512_store_si512(to + LANES * DEPTH, _mm512_unpackhi_epi16(even, odd));
+                const __m512i first = numbers_at(even, d, head_dim), second = numbers_at(odd, d, head_dim);
+                _mm512_store_si512(to, _mm512_unpacklo_epi16(first, second));
+                _mm512_store_si512(to + LANES * DEPTH, _mm512_unpackhi_epi16(first, second));
             }
             next.ask(call.dims / LANES + 1);
         }

@@ -1,4 +1,4 @@
-"""Compiles the native kernels into one shared library: `python native/build.py [--sanitize] [OUTPUT]`.
+"""Compiles the native kernels into one library: `python native/build.py [--sanitize] [--emulate-tiles] [OUTPUT]`.
 
 Needs a C++20 compiler and nothing else; the package's build hook calls `build`, `make native` runs the file. Each
 instruction set is the same source compiled with its own flags into its own namespace; the choice is made at run time.
@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -51,18 +52,20 @@ SANITIZE = [
     "-g",
     "-O1",
 ]
+# for the library's own tests (`make tiles`): AMX where the processor has none; slow
+EMULATE_TILES = ["-DQUIRE_EMULATE_TILES"]
 
 
 class BuildError(Exception):
     """Why there is no library: no compiler, an unsuitable system, or the compiler's first complaint."""
 
 
-def build(output: Path = OUTPUT, *, sanitize: bool = False) -> None:
-    """Writes the library to `output`, replacing it whole, unless it is newer than its sources. Raises BuildError."""
+def build(output: Path = OUTPUT, more: Sequence[str] = ()) -> None:
+    """Writes the library to `output`, replacing it whole, if a source is newer (with `more` flags always).
+    Raises BuildError."""
     newest = max(path.stat().st_mtime for path in SOURCE.iterdir())
-    if not sanitize and output.exists() and output.stat().st_mtime > newest:
+    if not more and output.exists() and output.stat().st_mtime > newest:
         return
-    more = SANITIZE if sanitize else []
     if platform.system() != "Linux":
         raise BuildError(f"native kernels are built on Linux, this is {platform.system()}")
     compiler = _compiler()
@@ -77,7 +80,8 @@ def build(output: Path = OUTPUT, *, sanitize: bool = False) -> None:
                 *compiler,
                 "-shared",
                 "-pthread",
-                *(more or ["-static-libgcc", "-static-libstdc++"]),
+                *more,
+                *([] if SANITIZE[0] in more else ["-static-libgcc", "-static-libstdc++"]),
                 *objects,
                 "-o",
                 str(library),
@@ -131,8 +135,9 @@ def _run(command: list[str]) -> None:
 
 if __name__ == "__main__":
     try:
+        kinds = {"--sanitize": SANITIZE, "--emulate-tiles": EMULATE_TILES}
         words = sys.argv[1:]
-        files = [word for word in words if word != "--sanitize"]
-        build(Path(files[0]) if files else OUTPUT, sanitize="--sanitize" in words)
+        files = [word for word in words if word not in kinds]
+        build(Path(files[0]) if files else OUTPUT, [flag for word in words for flag in kinds.get(word, [])])
     except BuildError as error:
         sys.exit(f"native kernels not built: {error}")
