@@ -13,16 +13,19 @@ import resource
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from quire.base.constraints import Grammar, GrammarBackend, Verdict
+from quire.base.lifeline import die_with_parent
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words, open_backend
 from quire.worker.grammar.vocabulary import Vocabulary
 
 MAX_CHILDREN = 32
+ROOM_CHECK_S = 0.02  # how soon it is noticed that there may be one more
 WALK_TOKENS = 64
 STRIDE = 7919  # from token to token of the walk
 NICENESS = 5  # below the engine
@@ -55,22 +58,24 @@ class Checker:
             _, descriptors, _, _ = socket.recv_fds(parent, 1, 1)
             if not descriptors:
                 return
-            self._reap()
+            self._wait_for_room(parent)
             with socket.socket(fileno=descriptors[0]) as connection:
-                child = os.fork()
+                own_pid, child = os.getpid(), os.fork()
                 if child == 0:
+                    die_with_parent(own_pid)
                     parent.close()
                     self._be_child(connection)
                 self._children.add(child)
 
-    def _reap(self) -> None:
-        """Forget children that ended; wait for one where there are as many as may be."""
+    def _wait_for_room(self, parent: socket.socket) -> None:
+        """Forget children that ended; wait for one where there are as many as may be, unless the parent is gone."""
         while self._children:
-            must_wait = len(self._children) >= MAX_CHILDREN
-            ended, _ = os.waitpid(-1, 0 if must_wait else os.WNOHANG)
-            if not ended:
-                return
+            ended, _ = os.waitpid(-1, os.WNOHANG)
             self._children.discard(ended)
+            if not ended:
+                if len(self._children) < MAX_CHILDREN or _is_gone(parent):
+                    return
+                time.sleep(ROOM_CHECK_S)
 
     def _be_child(self, connection: socket.socket) -> None:
         status = 1
@@ -107,6 +112,13 @@ class Checker:
             if not len(others) or not matcher.accept(int(others[step * STRIDE % len(others)])):
                 return
             matcher.fill(words)
+
+
+def _is_gone(parent: socket.socket) -> bool:
+    try:
+        return parent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
+    except BlockingIOError:
+        return False
 
 
 def _read(connection: socket.socket) -> bytes:
