@@ -17,8 +17,6 @@ KIB = 1024
 
 def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
     """n streams at once from an engine of fixed speed: what the server adds to the time between tokens, and holds."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * n)), hard))
     limits = ("--max-num-seqs", str(n), "--max-num-batched-tokens", str(8 * n), "--max-num-queued-reqs", "0")
     body = {"prompt": [1, 2, 3], "max_tokens": num_tokens, "ignore_eos": True, "stream": True}
     held_bytes = 0
@@ -32,6 +30,8 @@ def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
         return await asyncio.gather(*asking)
 
     with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(pace_ms)) as server:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # ours: the server sees to its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * n)), hard))
         asyncio.run(ask(server.port, "/v1/completions", body))
         replies = asyncio.run(run(server))
     num_dropped = sum(not reply.is_whole for reply in replies)
