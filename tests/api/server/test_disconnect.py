@@ -117,6 +117,7 @@ def test_a_stream_that_nobody_reads_ends_at_its_deadline(service, serve):
     """Its events wait in the buffers of the connection until those are full, then the time runs."""
     live = serve(service, protocol=type("Impatient", (BoundedHttpProtocol,), {"max_unread_s": 0.3}))
     live.engine.script = lambda _request, _index: [5] * 200
+    live.engine.pause_after = 199
     body = {"prompt": "one", "max_tokens": 200, "n": 64, "logprobs": 5, "stream": True}
     connection = send_request(live, "/v1/completions", body, receive_bytes=4096)
     wait_until(lambda: len(live.engine.aborted) == 1, limit_s=20)

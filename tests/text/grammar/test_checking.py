@@ -66,7 +66,31 @@ def test_a_process_that_is_gone_is_started_again(checker):
     checker.check_now(Grammar("guidance", "regex", "c+"), "structured_outputs")
 
 
-@pytest.mark.parametrize("num_grammars", [1, MAX_CHILDREN + 2])
+def test_whoever_asked_takes_along_what_is_still_starting():
+    """It imports for a second, in which it cannot look whether anybody is there."""
+    code = """
+import threading
+from tests.text.grammar.test_checking import Grammar, outlines_checker
+checker = outlines_checker(60.0)
+grammar = Grammar("guidance", "regex", "a")
+threading.Thread(target=checker.check_now, args=(grammar, "x"), daemon=True).start()
+while checker.pid is None:
+    pass
+print(checker.pid, flush=True)
+threading.Event().wait()
+"""
+    asker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with asker:
+        checker_pid = int(asker.stdout.readline())
+        time.sleep(0.05)
+        asker.kill()
+    ended_s = time.monotonic()
+    while state(checker_pid) not in ("", "Z"):
+        assert time.monotonic() - ended_s < 0.5
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("num_grammars", [1, pytest.param(MAX_CHILDREN + 2, marks=pytest.mark.slow)])
 def test_whoever_asked_takes_the_whole_family_along(num_grammars):
     """Killed while grammars are compiled, as many as may be at once or more."""
     code = f"""

@@ -35,7 +35,8 @@ def allow_connections() -> None:
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
     if soft != resource.RLIM_INFINITY and soft < most:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
+        with contextlib.suppress(OSError, ValueError):  # a system with a lower limit than it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def bind(config: ServerConfig) -> socket.socket:

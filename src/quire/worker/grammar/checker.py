@@ -20,7 +20,7 @@ import msgspec
 import numpy as np
 
 from quire.base.constraints import Grammar, GrammarBackend, Verdict
-from quire.base.lifeline import die_with_parent
+from quire.base.lifeline import die_with_parent, outlive_socket
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words, open_backend
 from quire.worker.grammar.vocabulary import Vocabulary
 
@@ -145,6 +145,7 @@ def main(arguments: str) -> None:
     """Stdin is the socket to the parent. A byte to it says that grammars may come."""
     with socket.socket(fileno=sys.stdin.fileno()) as parent:
         checker = Checker(msgspec.json.decode(arguments, type=CheckerStart))
+        outlive_socket(parent.fileno())
         parent.sendall(b".")
         checker.serve(parent)
 
