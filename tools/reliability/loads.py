@@ -57,6 +57,12 @@ def disconnects(n: int, chooser: random.Random) -> Figure:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
+    async def warm_up(port: int) -> None:
+        """Grammars at once, so that the process that checks them and threads that are kept are there before."""
+        body = {"prompt": "x", "max_tokens": 3}
+        grammars = [{**body, "structured_outputs": {"regex": f"[ab]{{{length}}}"}} for length in range(1, 17)]
+        await asyncio.gather(*(ask(port, "/v1/completions", one) for one in (body, *grammars)))
+
     async def storm(port: int) -> None:
         gate = asyncio.Semaphore(200)
         bodies = mixed_bodies(60, 400)
@@ -65,7 +71,7 @@ def disconnects(n: int, chooser: random.Random) -> Figure:
         await asyncio.gather(*(leave(port, *chooser.choice(bodies), gate) for _ in range(n)))
 
     with Server("--max-num-seqs", "64") as server:
-        asyncio.run(ask(server.port, "/v1/completions", {"prompt": "x", "max_tokens": 3}))
+        asyncio.run(warm_up(server.port))
         pids = (server.process.pid, server.engine())
         before = [(num_descriptors(pid), num_threads(pid)) for pid in pids]
         asyncio.run(storm(server.port))

@@ -148,6 +148,7 @@ def main(arguments: str) -> None:
         outlive_socket(parent.fileno())
         parent.sendall(b".")
         checker.serve(parent)
+    os._exit(0)  # nothing is left to put in order, over which Python would take its time on a busy machine
 
 
 if __name__ == "__main__":
