@@ -128,31 +128,32 @@ def restarts(n: int) -> Figure:
     return Figure("kill -9 of an engine of Qwen3-0.6B's shape", "ready ≤ 2 s", n, text, met)
 
 
-def server_deaths(n: int) -> Figure:
-    """n kills of the server process under streams; what is left two seconds later."""
+def server_deaths(n: int, chooser: random.Random) -> Figure:
+    """n kills of the server process under streams, at any time; what is left two seconds later."""
     shared_memory = set(os.listdir("/dev/shm"))
 
-    async def kill_amid_streams(server: Server) -> list[int]:
+    async def kill_amid_streams(server: Server, after_s: float) -> list[int]:
         """The processes that the server had started."""
         bodies = mixed_bodies(8, NUM_TOKENS)
         asking = [asyncio.create_task(ask(server.port, path, body)) for path, body in bodies]
-        await asyncio.sleep(0.3)
-        while len(started := descendants(server.process.pid)) < 2:  # the engine, and what checks grammars
+        while len(descendants(server.process.pid)) < 2:  # the engine, and what checks grammars
             await asyncio.sleep(0.01)
+        await asyncio.sleep(after_s)
+        started = descendants(server.process.pid)
         server.process.kill()
         await asyncio.gather(*asking)
         return started
 
-    def kill_one(_: int) -> int:
+    def kill_one(after_s: float) -> int:
         with Server() as server:
-            started = asyncio.run(kill_amid_streams(server))
+            started = asyncio.run(kill_amid_streams(server, after_s))
             server.process.wait()
             time.sleep(2)
             left = [path for path in Path(server.folder).iterdir() if path.name != "log"]
             return len(left) + sum(state(pid) not in ("", "Z") for pid in started)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        num_left = sum(pool.map(kill_one, range(n)))
+        num_left = sum(pool.map(kill_one, [chooser.random() for _ in range(n)]))
     num_left += len(set(os.listdir("/dev/shm")) - shared_memory)
     text = f"{num_left} processes, sockets and segments left"
     return Figure("kill -9 of the server", "0 left after 2 s", n, text, num_left == 0)
