@@ -32,6 +32,10 @@ def outlines_checker(timeout_s: float) -> GrammarChecker:
     return GrammarChecker(msgspec.structs.replace(config, card=card, grammar=grammar))
 
 
+def living(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if state(pid) not in ("", "Z")]
+
+
 @pytest.fixture(scope="module")
 def checker() -> Iterator[GrammarChecker]:
     made = outlines_checker(1.0)
@@ -85,7 +89,7 @@ threading.Event().wait()
         time.sleep(0.05)
         asker.kill()
     ended_s = time.monotonic()
-    while state(checker_pid) not in ("", "Z"):
+    while living([checker_pid]):
         assert time.monotonic() - ended_s < 0.5
         time.sleep(0.005)
 
@@ -107,12 +111,13 @@ threading.Event().wait()
     asker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
     with asker:
         checker_pid = int(asker.stdout.readline())
-        while len(compiling := descendants(checker_pid)) < min(num_grammars, MAX_CHILDREN):
-            time.sleep(0.02)
-        time.sleep(0.2)
+        compiling: list[int] = []
+        while len(compiling) < min(num_grammars, MAX_CHILDREN):
+            time.sleep(0.2)  # whoever tried the grammar of the start has ended by then
+            compiling = living(descendants(checker_pid))
         asker.kill()
     deadline_s = time.monotonic() + 2.0
-    while any(state(pid) not in ("", "Z") for pid in (checker_pid, *compiling)):
+    while living([checker_pid, *compiling]):
         assert time.monotonic() < deadline_s
         time.sleep(0.02)
 
