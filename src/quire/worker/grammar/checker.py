@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import socket
 import sys
@@ -115,10 +116,10 @@ class Checker:
 
 
 def _is_gone(parent: socket.socket) -> bool:
-    try:
-        return parent.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT) == b""
-    except BlockingIOError:
-        return False
+    """Whatever it sent before may still wait to be read."""
+    hang_up = select.poll()
+    hang_up.register(parent, 0)
+    return bool(hang_up.poll(0))
 
 
 def _read(connection: socket.socket) -> bytes:
