@@ -8,6 +8,9 @@ import signal
 
 import openai
 import pytest
+from tools.reliability.streams import Reply, ask, mixed_bodies
+
+from tests.e2e.conftest import ServerProcess
 
 MODEL = "quire-folio"
 PROMPTS = [
@@ -67,6 +70,37 @@ async def test_streams_outlive_a_killed_engine(server):
         os.kill(server.children()[0], signal.SIGKILL)
         assert await asyncio.gather(*crowd) == expected
     await asyncio.to_thread(server.wait_metric, "vllm:num_requests_running", 0)
+
+
+async def test_mixed_streams_outlive_two_kills(tmp_path):
+    """Tools, JSON mode, several samples, log-probabilities; the second kill strikes while the first is mended."""
+    server = ServerProcess(tmp_path / "log.txt")
+
+    async def all_at_once() -> list[Reply]:
+        bodies = mixed_bodies(16, 60)
+        return await asyncio.gather(*(ask(server.port, path, body) for path, body in bodies))
+
+    try:
+        server.wait_ready()
+        calm = await all_at_once()
+        assert all(reply.is_whole for reply in calm), [reply.error for reply in calm]
+        before = server.metric("vllm:generation_tokens_total")
+        crowd = asyncio.create_task(all_at_once())
+        while await asyncio.to_thread(server.metric, "vllm:generation_tokens_total") < before + 50:
+            pass
+        killed: set[int] = set()
+        while len(killed) < 2:
+            for engine in set(server.children()) - killed:
+                os.kill(engine, signal.SIGKILL)
+                killed.add(engine)
+            await asyncio.sleep(0.005)
+        replies = await crowd
+        assert [(reply.is_whole, reply.choices) for reply in replies] == [
+            (True, reply.choices) for reply in calm
+        ]
+        assert server.log.read_text().count("ended unexpectedly") == 2
+    finally:
+        server.stop()
 
 
 async def test_a_stream_says_what_the_whole_reply_says(server):

@@ -2,6 +2,7 @@
 
 | file | guards |
 |---|---|
+| test_advisories | that none is left out |
 | test_forbidden_code | T-01, T-05, T-06, T-07, T-32: what may not stand in the source at all |
 | test_sockets | T-01 to T-04: what listens, and what hostile bytes do there |
 | test_model_folders | T-05, T-06, T-09: code and damage in checkpoints |

@@ -70,8 +70,8 @@ def pair_of(a: str, i: int, b: str, j: int) -> tuple[str, int, str, int]:
 
 @pytest.mark.parametrize("features", all_pairs(), ids=json.dumps)
 def test_features_that_meet(features: dict[str, Any], guarded: Guarded) -> None:
-    """CVE-2026-44223, GHSA-8wr5-jm2h-8r4f: two features that are each right and together end the engine. Answered, or
-    refused by name where the two contradict; what comes out are tokens of the vocabulary."""
+    """T-24: CVE-2026-44223, GHSA-8wr5-jm2h-8r4f: two features that are each right and together end the engine.
+    Answered, or refused by name where the two contradict; what comes out are tokens of the vocabulary."""
     body = {"prompt": "Once upon", "max_tokens": 6, **features}
     status, text, _ = guarded.post("/v1/completions", body)
     assert status in (200, 400), text

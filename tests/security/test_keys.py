@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 
 from quire.api.server import auth, keys
+from quire.api.serverless.failures import JobError
+from quire.api.serverless.routes import checked_route
 from tests.e2e.conftest import ServerProcess
 
 KEY = "a-key-of-some-length"
@@ -94,4 +96,22 @@ def test_keys_are_compared_in_constant_time_and_all_of_them() -> None:
     assert "==" not in source.split("compare_digest")[1]
 
 
-# T-37, the worker's routes: tests/api/serverless/test_routes.py
+@pytest.mark.parametrize(
+    "route",
+    [
+        "@evil.example/x",
+        "//evil.example/v1/models",
+        "http://evil.example/v1/models",
+        ":8080/v1/models",
+        "/v1/../pause",
+        "/v1/%2e%2e/pause",
+        "/v1/models\r\nHost: evil.example",
+        "/pause",
+        "/collective_rpc",
+    ],
+)
+def test_a_job_reaches_no_other_host_and_no_administration(route: str) -> None:
+    """T-37: a worker that joins its server's address and a job's route. (More:
+    tests/api/serverless/test_routes.py.)"""
+    with pytest.raises(JobError, match="Invalid route"):
+        checked_route(route)

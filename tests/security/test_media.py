@@ -71,7 +71,8 @@ def urls(port: int) -> list[str]:
 def test_no_kind_of_media_is_fetched_or_decoded(
     kind: str, guarded: Guarded, listener: tuple[int, list[str]]
 ) -> None:
-    """CVE-2025-6242, CVE-2026-24779, CVE-2026-34753 (fetching), CVE-2025-46560, CVE-2026-22773 (decoding)."""
+    """T-29: CVE-2025-6242, CVE-2026-24779, CVE-2026-34753 (fetching), T-30: CVE-2025-46560, CVE-2026-22773
+    (decoding), T-31: CVE-2025-46722 (hashing)."""
     port, visits = listener
     for url in urls(port):
         content = [{"type": "text", "text": "x"}, {"type": kind, kind: {"url": url, "data": url}}]
@@ -81,7 +82,7 @@ def test_no_kind_of_media_is_fetched_or_decoded(
 
 
 def test_a_link_in_the_text_stays_text(guarded: Guarded, listener: tuple[int, list[str]]) -> None:
-    """CVE-2026-0599: a picture in Markdown is not fetched."""
+    """T-29: CVE-2026-0599: a picture in Markdown is not fetched."""
     port, visits = listener
     for text in (f"![x](http://127.0.0.1:{port}/x.png)", f"<img src='http://127.0.0.1:{port}/'>"):
         body = {"messages": [{"role": "user", "content": text}], "max_tokens": 1}

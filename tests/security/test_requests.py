@@ -190,7 +190,8 @@ def test_dictionaries_passed_through(path: str, good: dict[str, Any], field: str
 
 
 def test_headers_without_end(guarded: Guarded) -> None:
-    """T-28: CVE-2025-48956: 100 MB of header, a hundred thousand headers, one byte a second."""
+    """T-28: CVE-2025-48956: 100 MB of header, a hundred thousand headers. (One byte at a time:
+    tests/api/server/test_http_protocol.py.)"""
     started_s = time.monotonic()
     for payload in (
         request_head("X: " + "a" * (100 << 20)),

@@ -1,5 +1,6 @@
 """T-10, T-22: templates are sandboxed and bounded wherever they come from, and requests may not bring any. (What a
-budget must stop: tests/text/template/test_runaway.py.)"""
+budget must stop: tests/text/template/test_runaway.py; that others go on meanwhile:
+tests/api/server/dialogue/test_rendering.py.)"""
 
 from __future__ import annotations
 
@@ -38,7 +39,7 @@ ESCAPES = [
 
 @pytest.mark.parametrize("template", ESCAPES)
 def test_a_template_stays_in_its_sandbox(template: str, canary: Path) -> None:
-    """CVE-2026-5760. An escape is an error or comes out as nothing; it shows no object and runs no code."""
+    """T-10: CVE-2026-5760. An escape is an error or comes out as nothing; it shows no object and runs no code."""
     try:
         source = template.replace("CODE", writes_canary(canary))
         out = ChatTemplate({"default": source}, {}).render(MESSAGES)
@@ -51,7 +52,7 @@ def test_a_template_stays_in_its_sandbox(template: str, canary: Path) -> None:
 
 
 def test_requests_may_not_bring_a_template(guarded: Guarded) -> None:
-    """CVE-2025-61620: off unless the operator trusts requests with it."""
+    """T-22: CVE-2025-61620: off unless the operator trusts requests with it."""
     body = {"messages": MESSAGES, "chat_template": "{% for i in range(10**9) %}{% endfor %}"}
     guarded.refused("/v1/chat/completions", body, "chat_template")
 
@@ -60,7 +61,7 @@ def test_requests_may_not_bring_a_template(guarded: Guarded) -> None:
     "name", ["tokenize", "messages", "tools", "chat_template", "add_generation_prompt", "raise_exception"]
 )
 def test_keyword_arguments_may_not_take_the_place_of_ours(name: str, guarded: Guarded) -> None:
-    """CVE-2025-62426."""
+    """T-22: CVE-2025-62426."""
     body = {"messages": MESSAGES, "max_tokens": 1, "chat_template_kwargs": {name: True}}
     status, text, _ = guarded.post("/v1/chat/completions", body)
     assert status == 400, text

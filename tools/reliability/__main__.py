@@ -20,7 +20,7 @@ FIGURES = {
     "kill": (200, 2, lambda n, chooser: deaths.engine_deaths(n, chooser, signal.SIGKILL)),
     "stop": (50, 1, lambda n, chooser: deaths.engine_deaths(n, chooser, signal.SIGSTOP)),
     "restart": (20, 1, lambda n, _: deaths.restarts(n)),
-    "server": (200, 2, lambda n, _: deaths.server_deaths(n)),
+    "server": (200, 2, deaths.server_deaths),
     "drain": (50, 2, deaths.drains),
     "nan": (20, 2, lambda n, _: deaths.poisoned_row(n)),
     "poison": (10, 3, lambda n, _: deaths.poison(n)),

@@ -6,14 +6,13 @@ import asyncio
 import os
 import random
 import signal
-import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from tools.reliability.figure import Figure, percentile, spread
-from tools.reliability.server import Server, model_of_shape, state
+from tools.reliability.server import Server, descendants, model_of_shape, state
 from tools.reliability.streams import Reply, ask, mixed_bodies
 
 NUM_STREAMS = 64
@@ -129,28 +128,32 @@ def restarts(n: int) -> Figure:
     return Figure("kill -9 of an engine of Qwen3-0.6B's shape", "ready ≤ 2 s", n, text, met)
 
 
-def server_deaths(n: int) -> Figure:
-    """n kills of the server process under streams; what is left two seconds later."""
+def server_deaths(n: int, chooser: random.Random) -> Figure:
+    """n kills of the server process under streams, at any time; what is left two seconds later."""
     shared_memory = set(os.listdir("/dev/shm"))
 
-    async def kill_amid_streams(server: Server) -> None:
+    async def kill_amid_streams(server: Server, after_s: float) -> list[int]:
+        """The processes that the server had started."""
         bodies = mixed_bodies(8, NUM_TOKENS)
         asking = [asyncio.create_task(ask(server.port, path, body)) for path, body in bodies]
-        await asyncio.sleep(0.3)
+        while len(descendants(server.process.pid)) < 2:  # the engine, and what checks grammars
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(after_s)
+        started = descendants(server.process.pid)
         server.process.kill()
         await asyncio.gather(*asking)
+        return started
 
-    def kill_one(_: int) -> int:
+    def kill_one(after_s: float) -> int:
         with Server() as server:
-            engine = server.engine()
-            asyncio.run(kill_amid_streams(server))
+            started = asyncio.run(kill_amid_streams(server, after_s))
             server.process.wait()
             time.sleep(2)
             left = [path for path in Path(server.folder).iterdir() if path.name != "log"]
-            return len(left) + (state(engine) not in ("", "Z"))
+            return len(left) + sum(state(pid) not in ("", "Z") for pid in started)
 
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
-        num_left = sum(pool.map(kill_one, range(n)))
+        num_left = sum(pool.map(kill_one, [chooser.random() for _ in range(n)]))
     num_left += len(set(os.listdir("/dev/shm")) - shared_memory)
     text = f"{num_left} processes, sockets and segments left"
     return Figure("kill -9 of the server", "0 left after 2 s", n, text, num_left == 0)
@@ -158,10 +161,13 @@ def server_deaths(n: int) -> Figure:
 
 def _exit_code(server: Server) -> int | None:
     """None of a server that does not end; what it said is shown where the code is not 0."""
-    try:
-        code = server.process.wait(EXIT_LIMIT_S)
-    except subprocess.TimeoutExpired:
-        code = None
+    left_s = (
+        EXIT_LIMIT_S  # time that is looked at: whoever stops this program as well stops the server's clock
+    )
+    while (code := server.process.poll()) is None and left_s > 0:
+        time.sleep(0.01)
+        left_s -= 0.01
+    if code is None:
         server.signal(signal.SIGABRT)  # with PYTHONFAULTHANDLER=1 it says where it stands
         server.process.wait()
     if code != 0:

@@ -17,8 +17,6 @@ KIB = 1024
 
 def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
     """n streams at once from an engine of fixed speed: what the server adds to the time between tokens, and holds."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * n)), hard))
     limits = ("--max-num-seqs", str(n), "--max-num-batched-tokens", str(8 * n), "--max-num-queued-reqs", "0")
     body = {"prompt": [1, 2, 3], "max_tokens": num_tokens, "ignore_eos": True, "stream": True}
     held_bytes = 0
@@ -32,6 +30,8 @@ def many_streams(n: int, num_tokens: int = 20, pace_ms: int = 1000) -> Figure:
         return await asyncio.gather(*asking)
 
     with Server(*limits, plugin="paced", QUIRE_PACE_MS=str(pace_ms)) as server:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)  # ours: the server sees to its own
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, max(soft, 4 * n)), hard))
         asyncio.run(ask(server.port, "/v1/completions", body))
         replies = asyncio.run(run(server))
     num_dropped = sum(not reply.is_whole for reply in replies)
@@ -57,6 +57,12 @@ def disconnects(n: int, chooser: random.Random) -> Figure:
             asking.cancel()
             await asyncio.gather(asking, return_exceptions=True)
 
+    async def warm_up(port: int) -> None:
+        """Grammars at once, so that the process that checks them and threads that are kept are there before."""
+        body = {"prompt": "x", "max_tokens": 3}
+        grammars = [{**body, "structured_outputs": {"regex": f"[ab]{{{length}}}"}} for length in range(1, 17)]
+        await asyncio.gather(*(ask(port, "/v1/completions", one) for one in (body, *grammars)))
+
     async def storm(port: int) -> None:
         gate = asyncio.Semaphore(200)
         bodies = mixed_bodies(60, 400)
@@ -65,7 +71,7 @@ def disconnects(n: int, chooser: random.Random) -> Figure:
         await asyncio.gather(*(leave(port, *chooser.choice(bodies), gate) for _ in range(n)))
 
     with Server("--max-num-seqs", "64") as server:
-        asyncio.run(ask(server.port, "/v1/completions", {"prompt": "x", "max_tokens": 3}))
+        asyncio.run(warm_up(server.port))
         pids = (server.process.pid, server.engine())
         before = [(num_descriptors(pid), num_threads(pid)) for pid in pids]
         asyncio.run(storm(server.port))

@@ -113,6 +113,15 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def descendants(pid: int) -> list[int]:
+    """Processes that a process started, in whatever thread, and those that they started."""
+    found = []
+    for children in Path(f"/proc/{pid}/task").glob("*/children"):
+        with contextlib.suppress(OSError):  # a thread that has ended meanwhile
+            found += [int(child) for child in children.read_text().split()]
+    return found + [below for child in found for below in descendants(child)]
+
+
 def state(pid: int) -> str:
     """The kernel's letter for what a process does; empty when there is none."""
     try:

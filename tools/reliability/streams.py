@@ -101,8 +101,10 @@ async def _read(reader: asyncio.StreamReader, reply: Reply, on_event: Callable[[
 
 
 def mixed_bodies(count: int, num_tokens: int) -> list[tuple[str, dict[str, Any]]]:
-    """Greedy, seeded, several samples, log-probabilities, tools: streams whose tokens are fixed by the request."""
-    weather = {"type": "function", "function": {"name": "weather", "parameters": {"type": "object"}}}
+    """Greedy, seeded, several samples, log-probabilities, JSON mode, tools that may and that must be called: streams
+    whose tokens are fixed by the request."""
+    parameters = {"type": "object", "properties": {"town": {"type": "string"}}, "required": ["town"]}
+    weather = {"type": "function", "function": {"name": "weather", "parameters": parameters}}
     kinds: list[tuple[str, dict[str, Any]]] = [
         ("/v1/completions", {"temperature": 0}),
         ("/v1/completions", {"temperature": 0.9, "logprobs": 2}),
@@ -110,6 +112,8 @@ def mixed_bodies(count: int, num_tokens: int) -> list[tuple[str, dict[str, Any]]
         ("/v1/chat/completions", {"temperature": 0}),
         ("/v1/chat/completions", {"temperature": 0.7, "logprobs": True, "top_logprobs": 1}),
         ("/v1/chat/completions", {"temperature": 0, "tools": [weather]}),
+        ("/v1/chat/completions", {"temperature": 0.9, "response_format": {"type": "json_object"}}),
+        ("/v1/chat/completions", {"temperature": 0.6, "tools": [weather], "tool_choice": "required"}),
     ]
     asked = []
     for number in range(count):
@@ -120,7 +124,7 @@ def mixed_bodies(count: int, num_tokens: int) -> list[tuple[str, dict[str, Any]]
             if path == "/v1/completions"
             else {"messages": [{"role": "user", "content": text}]}
         )
-        ends = {} if "tools" in fields else {"ignore_eos": True}
+        ends = {} if fields.keys() & {"tools", "response_format"} else {"ignore_eos": True}
         body = {**prompt, **fields, **ends, "max_tokens": num_tokens, "seed": number, "stream": True}
         asked.append((path, body))
     return asked

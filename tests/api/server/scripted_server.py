@@ -2,7 +2,8 @@
 
 Arguments: model folder, ServerConfig changes as JSON. Prints "ready" when announced. Loading lasts until the file
 `load` appears in the folder named by LOAD_GATE; a file `fail` there makes it fail. Prompts choose what happens:
-"die" kills the engine after a token, "wait" never ends, anything else is 30 tokens at a slow pace.
+"die" kills the engine after a token, "wait" never ends, anything else is 30 tokens at a slow pace. Where the file
+`stuck` lies in the folder, the engine's shutdown never returns, and the server's limit for its end is a second.
 """
 
 from __future__ import annotations
@@ -11,11 +12,13 @@ import asyncio
 import json
 import os
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 from tests.api.server.scripted_engine import ScriptedEngine, engine_config, server_config
 
-from quire.api.server import serve_http
+from quire.api.server import lifecycle, serve_http
 from quire.base.errors import CheckpointError, ConfigError
 from quire.base.messages import EngineRequest
 from quire.engine.client import EngineState
@@ -25,13 +28,24 @@ from quire.text.tokenizer import Tokenizer
 class GatedEngine(ScriptedEngine):
     """Loads when it is let."""
 
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._gate = Path(os.environ["LOAD_GATE"])
+        self._is_stuck = (self._gate / "stuck").exists()
+        if self._is_stuck:
+            lifecycle.ENDING_LIMIT_S = 1.0
+
     async def connect(self) -> None:
-        gate = Path(os.environ["LOAD_GATE"])
-        while not (gate / "load").exists():
-            if (gate / "fail").exists():
+        while not (self._gate / "load").exists():
+            if (self._gate / "fail").exists():
                 raise CheckpointError("model.safetensors is cut short")
             await asyncio.sleep(0.01)
         self.state = EngineState.READY
+
+    async def shutdown(self) -> None:
+        if self._is_stuck:
+            time.sleep(60)
+        await super().shutdown()
 
 
 def main() -> int:

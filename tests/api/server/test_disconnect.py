@@ -12,13 +12,19 @@ from starlette.requests import Request
 
 from quire.api.server.body import read_body
 from quire.api.server.disconnect import ClientGone
+from quire.api.server.http_protocol import BoundedHttpProtocol
+from quire.engine.client import EngineState
 
 LIMIT_S = 2.0
 
 
-def send_request(live, path: str, body: dict) -> socket.socket:
+def send_request(live, path: str, body: dict, receive_bytes: int | None = None) -> socket.socket:
     data = json.dumps(body).encode()
-    connection = socket.create_connection(("127.0.0.1", live.port), timeout=10)
+    connection = socket.socket()
+    if receive_bytes:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+    connection.settimeout(10)
+    connection.connect(("127.0.0.1", live.port))
     head = f"POST {path} HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: {len(data)}\r\n\r\n"
     connection.sendall(head.encode() + data)
     return connection
@@ -82,6 +88,20 @@ def test_a_reset_in_the_middle_of_the_body_harms_nobody(live):
     again.close()
 
 
+async def test_an_engine_that_ends_while_a_request_is_read_is_a_status(live):
+    """Not an event in a stream that began with 200: clients and proxies try again on a 503."""
+    body = b'{"prompt": "one", "stream": true}'
+    lines = b"POST /v1/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: %d\r\n\r\n"
+    reader, writer = await asyncio.open_connection("127.0.0.1", live.port)
+    writer.write(lines % len(body) + body[:9])
+    await asyncio.sleep(0.2)  # it is being read
+    live.engine.state = EngineState.DEAD
+    writer.write(body[9:])
+    status = await reader.readline()
+    writer.close()
+    assert b" 503 " in status
+
+
 async def test_many_hang_ups_leave_no_task_behind(live):
     live.engine.pause_after = 1
     connections = [
@@ -92,6 +112,18 @@ async def test_many_hang_ups_leave_no_task_behind(live):
         connection.close()
     await asyncio.to_thread(wait_until, lambda: len(live.engine.aborted) == 50)
     await asyncio.to_thread(wait_until, lambda: live.service.num_under_way == 0)
+
+
+def test_a_stream_that_nobody_reads_ends_at_its_deadline(service, serve):
+    """Its events wait in the buffers of the connection until those are full, then the time runs."""
+    live = serve(service, protocol=type("Impatient", (BoundedHttpProtocol,), {"max_unread_s": 0.3}))
+    live.engine.script = lambda _request, _index: [5] * 200
+    live.engine.pause_after = 199
+    body = {"prompt": "one", "max_tokens": 200, "n": 64, "logprobs": 5, "stream": True}
+    connection = send_request(live, "/v1/completions", body, receive_bytes=4096)
+    wait_until(lambda: len(live.engine.aborted) == 1, limit_s=20)
+    wait_until(lambda: live.service.num_under_way == 0)
+    connection.close()
 
 
 async def test_who_has_hung_up_before_being_read_is_not_computed():

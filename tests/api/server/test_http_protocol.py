@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 
 import pytest
 import uvicorn
 
-from quire.api.server.http_protocol import BoundedHttpProtocol, http_protocol
+from quire.api.server.http_protocol import Arriving, BoundedHttpProtocol, http_protocol
 
 MAX_HEADER_BYTES = BoundedHttpProtocol.max_header_bytes
 
@@ -66,6 +67,52 @@ def test_limits_of_ones_own(service, serve):
         b"POST /v1/completions HTTP/1.1\r\nhost: x\r\ncontent-length: 5\r\n" + b"x: y\r\n" * 20 + b"\r\nhello"
     )
     assert exchange(live, body).startswith(b"HTTP/1.1 431")
+
+
+def test_headers_that_come_too_slowly_end_the_connection(service, serve):
+    """A connection costs a file: one that never asks, or asks a byte at a time, does not keep it."""
+    live = serve(service, protocol=type("Impatient", (BoundedHttpProtocol,), {"max_header_s": 0.3}))
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as silent:
+        assert silent.recv(1) == b""
+    trickling = socket.create_connection(("127.0.0.1", live.port), timeout=10)
+    with trickling, pytest.raises(ConnectionError):
+        for byte in head("x-filler: " + "a" * 200):
+            trickling.sendall(bytes([byte]))
+            time.sleep(0.01)
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as waiting:
+        for _ in range(2):  # the time counts from each request's first byte
+            time.sleep(0.2)
+            waiting.sendall(b"GET /version HTTP/1.1\r\nhost: x\r\n\r\n")
+            reply = b""
+            while not reply.endswith(b"}"):
+                reply += waiting.recv(4096)
+            assert b" 200 OK" in reply
+
+
+def test_bodies_that_never_end_have_a_bound_together(service, serve):
+    """Each may hold 32 MiB, and nobody is counted as a request before his body is there."""
+    own = {"max_arriving_bytes": 250_000, "arriving": Arriving()}
+    live = serve(service, protocol=type("Narrow", (BoundedHttpProtocol,), own))
+    begun = (
+        b"POST /v1/completions HTTP/1.1\r\ncontent-type: application/json\r\ncontent-length: 200000\r\n\r\n"
+    )
+    begun += b'{"prompt": "' + b"a" * 100_000
+    with socket.create_connection(("127.0.0.1", live.port), timeout=10) as one:
+        one.sendall(begun)
+        with socket.create_connection(("127.0.0.1", live.port), timeout=10) as two:
+            two.sendall(begun)
+            while own["arriving"].num_bytes < 200_000:
+                time.sleep(0.01)
+            refused = exchange(live, begun)
+            assert refused.startswith(b"HTTP/1.1 503") and b"retry-after: 1" in refused
+    while own["arriving"].num_bytes:  # what is given up makes room
+        time.sleep(0.01)
+    whole = (
+        b"POST /version HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 200000\r\n\r\n"
+        + b" " * 200_000
+    )
+    assert exchange(live, whole).startswith(b"HTTP/1.1 405")
+    assert own["arriving"].num_bytes == 0
 
 
 async def test_a_caller_who_does_not_read_is_cut_off():

@@ -192,6 +192,69 @@ def test_a_second_signal_aborts(streams, run):
     assert "Traceback" not in err
 
 
+def test_what_keeps_an_ending_server_is_shown_and_cut_off(run, tmp_path):
+    (tmp_path / "stuck").touch()
+    server = run()
+    server.load()
+    server.signal()
+    code, _, err = server.end()
+    assert code == 1
+    assert "in shutdown" in err
+
+
+def test_a_reply_that_is_still_being_read_is_read_to_its_end(run):
+    """All is computed and written, and lies in buffers: the drain is over when the caller has it."""
+    server = run()
+    server.load()
+    asked = {
+        "messages": [{"role": "user", "content": "hello"}],
+        "n": 200,
+        "logprobs": True,
+        "top_logprobs": 20,
+    }
+    body = json.dumps(asked)
+    lines = (
+        "POST /v1/chat/completions HTTP/1.1",
+        "host: x",
+        "connection: close",
+        "content-type: application/json",
+    )
+    head = "\r\n".join([*lines, f"content-length: {len(body)}", "", ""])
+    with socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        slow.settimeout(LIMIT_S)
+        slow.connect(("127.0.0.1", server.port))
+        slow.sendall((head + body).encode())
+        start = slow.recv(1024)  # the head, and nothing more for a while
+        server.signal()
+        server.wait_for("/ready", 503)
+        time.sleep(3.0)  # longer than a server without work takes to end
+        assert server.process.poll() is None
+        pieces = [start]
+        while piece := slow.recv(1 << 16):
+            pieces.append(piece)
+    head, _, told = b"".join(pieces).partition(b"\r\n\r\n")
+    assert f"content-length: {len(told)}".encode() in head
+    assert len(told) > 5_000_000, "buffers of the kernel may hold it"
+    assert len(json.loads(told)["choices"]) == 200
+    assert server.end()[0] == 0
+
+
+def test_a_server_that_is_stopped_while_it_drains_drains_on(run):
+    """As by `docker pause`: the time it did not run is nobody's fault."""
+    server = run(shutdown_timeout_s=2)
+    server.load()
+    reply = server.post("hello", stream=True)
+    reply.readline()
+    server.signal()
+    server.wait_for("/ready", 503)
+    server.signal(signal.SIGSTOP)
+    time.sleep(2.5)
+    server.signal(signal.SIGCONT)
+    assert frames(reply)[-1] == "[DONE]"
+    assert server.end()[0] == 0
+
+
 def fetch(server: Running, path: str) -> bytes:
     connection = server.connection()
     connection.request("GET", path)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import resource
 import socket
+import subprocess
+import sys
 
 import pytest
 from tests.api.server.scripted_engine import server_config
@@ -39,3 +42,19 @@ def test_hosts_of_every_kind(host):
         pytest.skip("this machine has no IPv6")
     with bind(server_config(host=host, port=0)) as listener:
         assert listener.getsockname()[1] > 0
+
+
+def test_more_files_may_be_open_than_a_user_gets_by_default():
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    code = (
+        "import resource; from quire.api.server.listener import allow_connections as allow; allow(); allow();"
+    )
+    code += "print(resource.getrlimit(resource.RLIMIT_NOFILE))"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=True,
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard)),
+    )
+    assert done.stdout.strip() == str((min(hard, 65_536), hard))

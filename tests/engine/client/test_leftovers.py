@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from quire.engine.client.leftovers import LOCK, claim_folder, sweep_folders
+from quire.engine.client.link import EngineLink
 
 
 def age(folder: str | Path) -> None:
@@ -30,3 +31,14 @@ def test_a_killed_owners_folder_is_swept_and_a_living_ones_is_not(tmp_path):
     assert {path.name for path in tmp_path.iterdir()} == {Path(held).name, Path(young).name, "quire-notes"}
     os.close(lock)
     assert sweep_folders(str(tmp_path)) == [Path(held)]
+
+
+def test_whoever_starts_sweeps(tmp_path):
+    abandoned, lock = claim_folder(str(tmp_path))
+    os.close(lock)
+    age(abandoned)
+    link = EngineLink(str(tmp_path))
+    link.spawn()
+    assert not Path(abandoned).exists()
+    link.reap()
+    assert list(tmp_path.iterdir()) == []

@@ -4,30 +4,41 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
+import msgspec
 import pytest
+from tools.reliability.server import descendants, state
 
 from quire.base.constraints import Grammar, GrammarConfig, StructuredOutputsParams
 from quire.base.errors import InvalidValue
 from quire.model.checkpoint import BUILTIN_MODEL, locate_model
 from quire.text.grammar import GrammarChecker, ask_grammar, forced_format, tool_call_grammar
 from quire.text.parsers import TOOL_FORMATS, CallArguments, CallBegin, ReplyParser
+from quire.worker.grammar.checker import MAX_CHILDREN
 from tests.api.server.scripted_engine import engine_config
 
 ENDLESS = Grammar("outlines", "json_schema", '{"type": "object"}')  # minutes of index
 
 
-@pytest.fixture(scope="module")
-def checker() -> Iterator[GrammarChecker]:
-    import msgspec
-
+def outlines_checker(timeout_s: float) -> GrammarChecker:
     folder = locate_model(BUILTIN_MODEL, revision=None, download_dir=None)
     config = engine_config(folder)
     card = msgspec.structs.replace(config.card, vocab_size=2048, eos_token_ids=[2037])
-    grammar = GrammarConfig(backend="outlines", compile_timeout_s=1.0)
-    made = GrammarChecker(msgspec.structs.replace(config, card=card, grammar=grammar))
+    grammar = GrammarConfig(backend="outlines", compile_timeout_s=timeout_s)
+    return GrammarChecker(msgspec.structs.replace(config, card=card, grammar=grammar))
+
+
+def living(pids: list[int]) -> list[int]:
+    return [pid for pid in pids if state(pid) not in ("", "Z")]
+
+
+@pytest.fixture(scope="module")
+def checker() -> Iterator[GrammarChecker]:
+    made = outlines_checker(1.0)
     yield made
     made.close()
 
@@ -57,6 +68,58 @@ def test_a_process_that_is_gone_is_started_again(checker):
     os.kill(checker.pid, signal.SIGKILL)
     os.waitid(os.P_PID, checker.pid, os.WEXITED | os.WNOWAIT)
     checker.check_now(Grammar("guidance", "regex", "c+"), "structured_outputs")
+
+
+def test_whoever_asked_takes_along_what_is_still_starting():
+    """It imports for a second, in which it cannot look whether anybody is there."""
+    code = """
+import threading
+from tests.text.grammar.test_checking import Grammar, outlines_checker
+checker = outlines_checker(60.0)
+grammar = Grammar("guidance", "regex", "a")
+threading.Thread(target=checker.check_now, args=(grammar, "x"), daemon=True).start()
+while checker.pid is None:
+    pass
+print(checker.pid, flush=True)
+threading.Event().wait()
+"""
+    asker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with asker:
+        checker_pid = int(asker.stdout.readline())
+        time.sleep(0.05)
+        asker.kill()
+    ended_s = time.monotonic()
+    while living([checker_pid]):
+        assert time.monotonic() - ended_s < 0.5
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("num_grammars", [1, pytest.param(MAX_CHILDREN + 2, marks=pytest.mark.slow)])
+def test_whoever_asked_takes_the_whole_family_along(num_grammars):
+    """Killed while grammars are compiled, as many as may be at once or more."""
+    code = f"""
+import threading
+from tests.text.grammar.test_checking import Grammar, outlines_checker
+checker = outlines_checker(60.0)
+checker.check_now(Grammar("guidance", "regex", "a"), "x")
+for n in range({num_grammars}):
+    grammar = Grammar("outlines", "json_schema", '{{"type": "object", "title": "%d"}}' % n)
+    threading.Thread(target=checker.check_now, args=(grammar, "x"), daemon=True).start()
+print(checker.pid, flush=True)
+threading.Event().wait()
+"""
+    asker = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True)
+    with asker:
+        checker_pid = int(asker.stdout.readline())
+        compiling: list[int] = []
+        while len(compiling) < min(num_grammars, MAX_CHILDREN):
+            time.sleep(0.2)  # whoever tried the grammar of the start has ended by then
+            compiling = living(descendants(checker_pid))
+        asker.kill()
+    deadline_s = time.monotonic() + 2.0
+    while living([checker_pid, *compiling]):
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 @pytest.mark.parametrize("text", ["(?=a)b", "(", r"\bfoo"])

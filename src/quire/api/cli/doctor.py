@@ -126,7 +126,10 @@ def _folders(asked: Asked) -> Iterator[str]:
     hub = Path(os.environ.get("HF_HOME") or Path.home() / ".cache/huggingface")
     for what, folder in (
         ("models", Path(asked["download_dir"] or hub)),
-        ("sockets", Path(tempfile.gettempdir())),
+        (
+            "sockets",
+            Path(asked["rpc_base_path"] or os.environ.get("XDG_RUNTIME_DIR") or tempfile.gettempdir()),
+        ),
     ):
         there = next(parent for parent in (folder, *folder.parents) if parent.exists())
         free_bytes = shutil.disk_usage(there).free

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import faulthandler
 import logging
 import signal
 import socket
@@ -20,7 +21,7 @@ from starlette.applications import Starlette
 
 from quire.api.server.app import create_app
 from quire.api.server.http_protocol import http_protocol
-from quire.api.server.listener import listening
+from quire.api.server.listener import allow_connections, listening
 from quire.api.server.logs import log_config
 from quire.api.server.probes import probe_routes
 from quire.api.server.service import Phase, Service
@@ -37,6 +38,9 @@ logger = logging.getLogger("quire.server")
 
 ENGINE_CHECK_S = 0.2  # how soon a dead engine is noticed when no request is waiting on it
 FAREWELL_S = 2.0  # how long ended streams get to write their last event
+IDLE_CHECK_S = 0.5
+READ_CHECK_S = 0.05  # how soon it is noticed that a caller has read his reply to its end
+ENDING_LIMIT_S = 20.0  # then whatever keeps an ending process is shown and cut off
 
 
 def serve_http(
@@ -53,6 +57,7 @@ def serve_http(
     to start with.
     """
     started_s = time.monotonic()
+    allow_connections()
     try:
         with listening(server_config) as listener:
             service = Service(client, engine_config, server_config)
@@ -83,6 +88,12 @@ class _HttpServer(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    @property
+    def num_unread(self) -> int:
+        """Connections whose callers have not taken all that was written for them."""
+        connections = self.server_state.connections
+        return sum(connection.transport.get_write_buffer_size() > 0 for connection in connections)
+
 
 class _Signals:
     """The first SIGTERM or SIGINT sets `drain`, the second `abort`; `last` remembers which it was."""
@@ -112,8 +123,10 @@ async def _serve(
         refresh_certificates(service.config, server.config.ssl), name="certificate refresh"
     )
     try:
-        return await _live(service, signals, announce, http)
+        return await _live(service, server, signals, announce, http)
     finally:
+        # no thread and no library can keep a server that is to end; without code 0 it does not pass for well
+        faulthandler.dump_traceback_later(ENDING_LIMIT_S, exit=True)
         refresh.cancel()
         service.is_draining = True
         await service.client.shutdown()
@@ -123,7 +136,11 @@ async def _serve(
 
 
 async def _live(
-    service: Service, signals: _Signals, announce: Callable[[], None], http: asyncio.Task[None]
+    service: Service,
+    server: _HttpServer,
+    signals: _Signals,
+    announce: Callable[[], None],
+    http: asyncio.Task[None],
 ) -> int:
     """Load, serve, drain; returns the exit code."""
     loading = asyncio.create_task(load_service(service), name="load")
@@ -150,7 +167,7 @@ async def _live(
                 await asyncio.wait({drain, http}, return_when=asyncio.FIRST_COMPLETED)
             return 1
         supervisor.tell("STOPPING=1")
-        return await _drain(service, signals, watch)
+        return await _drain(service, server, signals, watch)
     finally:
         tasks = (loading, drain, watch, stats, reassurance)
         for task in tasks:
@@ -198,13 +215,13 @@ async def _engine_death(service: Service) -> None:
         await asyncio.sleep(ENGINE_CHECK_S)
 
 
-async def _drain(service: Service, signals: _Signals, watch: asyncio.Task[None]) -> int:
+async def _drain(service: Service, server: _HttpServer, signals: _Signals, watch: asyncio.Task[None]) -> int:
     service.is_draining = True
     num_streams = service.num_under_way
     timeout_s = service.config.shutdown_timeout_s
     if num_streams:
         logger.info("draining %d requests, at most %d s; signal again to abort", num_streams, timeout_s)
-    idle = asyncio.create_task(service.wait_idle(timeout_s), name="drain")
+    idle = asyncio.create_task(_idle(service, server, timeout_s), name="drain")
     abort = asyncio.create_task(signals.abort.wait(), name="abort signal")
     await asyncio.wait({idle, abort, watch}, return_when=asyncio.FIRST_COMPLETED)
     is_clean = idle.done() and idle.result()
@@ -216,8 +233,28 @@ async def _drain(service: Service, signals: _Signals, watch: asyncio.Task[None])
     if watch.done():
         logger.error("the engine died while draining: %s", service.client.failure)
         return 1
-    logger.warning("aborting %d requests", service.num_under_way)
+    logger.warning(
+        "aborting %d requests; %d callers have not read what was written for them",
+        service.num_under_way,
+        server.num_unread,
+    )
     return 128 + signals.last
+
+
+async def _idle(service: Service, server: _HttpServer, timeout_s: float) -> bool:
+    """Wait until every reply is complete and has been read; False when the time ran out first.
+
+    Only time in which this process ran counts: one that was stopped meanwhile gave nobody time to finish.
+    """
+    left_s = timeout_s
+    while service.num_under_way or server.num_unread:
+        if left_s <= 0:
+            return False
+        started_s = time.monotonic()
+        if await service.wait_idle(min(left_s, IDLE_CHECK_S)) and server.num_unread:
+            await asyncio.sleep(READ_CHECK_S)
+        left_s -= min(time.monotonic() - started_s, 2 * IDLE_CHECK_S)
+    return True
 
 
 def _uvicorn_config(service: Service) -> uvicorn.Config:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import resource
 import socket
 import stat
 from collections.abc import Iterator
@@ -13,6 +14,7 @@ from quire.base.config import ServerConfig
 from quire.base.errors import ConfigError
 
 BACKLOG = 2048  # connections that may wait until the loop accepts them
+MAX_FILES = 65_536  # each connection is an open file, and what users may open by default is 1,024
 
 
 @contextlib.contextmanager
@@ -26,6 +28,15 @@ def listening(config: ServerConfig) -> Iterator[socket.socket]:
         if config.uds:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(config.uds)
+
+
+def allow_connections() -> None:
+    """Let this process open as many files as it may, within reason."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = MAX_FILES if hard == resource.RLIM_INFINITY else min(hard, MAX_FILES)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        with contextlib.suppress(OSError, ValueError):  # a system with a lower limit than it tells
+            resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def bind(config: ServerConfig) -> socket.socket:

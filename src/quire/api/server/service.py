@@ -131,7 +131,10 @@ class Service:
         return self.administrator
 
     def admit(self, requests: Sequence[EngineRequest] = ()) -> None:
-        """Raises Overloaded when one more HTTP request must not wait, Quarantined when it ended engines before."""
+        """Raises Overloaded when one more HTTP request must not wait, Quarantined when it ended engines before, and
+        EngineDead when the engine is gone since the request began to be read: a stream could say so no more."""
+        if self.client.state is EngineState.DEAD:
+            raise EngineDead(self.client.failure)
         num_tokens = sum(len(request.prompt_token_ids) for request in requests)
         for request in requests:
             self.client.check(request)

@@ -16,6 +16,7 @@ import zmq
 from quire.base.commands import Sleep, WakeUp
 from quire.base.config import EngineConfig
 from quire.base.errors import QuireError, UserError
+from quire.base.lifeline import die_with_parent
 from quire.base.logs import set_up_logging
 from quire.base.plugins import run_plugins
 from quire.base.wire import (
@@ -42,7 +43,7 @@ from quire.engine.process.garbage import log_collections
 from quire.engine.publisher import EventPublisher, open_publisher
 
 logger = logging.getLogger(__name__)
-PR_SET_PDEATHSIG, PR_SET_NAME = 1, 15  # linux/prctl.h
+PR_SET_NAME = 15  # linux/prctl.h
 PROGRESS_INTERVAL_S = 0.1
 
 
@@ -190,16 +191,6 @@ def bind_to(cpu_ids: list[int]) -> None:
     """Keep every thread of this process, and those it will make, to these processors. Linux only."""
     for thread in os.listdir("/proc/self/task"):
         os.sched_setaffinity(int(thread), cpu_ids)
-
-
-def die_with_parent(parent_pid: int) -> None:
-    """Ask the kernel for SIGKILL when the parent goes, however it goes. Linux only; a no-op elsewhere."""
-    try:
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
-    if os.getppid() != parent_pid:  # it went before the request took hold
-        os._exit(1)
 
 
 def main(address: str, parent_pid: int) -> int:

@@ -19,6 +19,7 @@ import msgspec
 from quire.base.config import EngineConfig
 from quire.base.constraints import Grammar, Verdict
 from quire.base.errors import EngineFault, InvalidValue
+from quire.base.lifeline import end_with_socket
 
 logger = logging.getLogger(__name__)
 GRACE_S = 3.0  # beyond the time a grammar may take: its process may have to wait for its turn
@@ -137,6 +138,9 @@ class GrammarChecker:
                 stdin=theirs.fileno(),
                 process_group=0,
             )
+            end_with_socket(
+                theirs.fileno(), self._process.pid
+            )  # it may take seconds until it looks at its stdin
         self._finalizer = weakref.finalize(self, _end, self._process, self._control)
         if not self._control.recv(1):
             self.close()

@@ -10,19 +10,23 @@ from __future__ import annotations
 
 import os
 import resource
+import select
 import signal
 import socket
 import sys
+import time
 from pathlib import Path
 
 import msgspec
 import numpy as np
 
 from quire.base.constraints import Grammar, GrammarBackend, Verdict
+from quire.base.lifeline import die_with_parent, outlive_socket
 from quire.worker.grammar.backend import Compile, GrammarRefused, Matcher, Words, open_backend
 from quire.worker.grammar.vocabulary import Vocabulary
 
 MAX_CHILDREN = 32
+ROOM_CHECK_S = 0.02  # how soon it is noticed that there may be one more
 WALK_TOKENS = 64
 STRIDE = 7919  # from token to token of the walk
 NICENESS = 5  # below the engine
@@ -55,22 +59,24 @@ class Checker:
             _, descriptors, _, _ = socket.recv_fds(parent, 1, 1)
             if not descriptors:
                 return
-            self._reap()
+            self._wait_for_room(parent)
             with socket.socket(fileno=descriptors[0]) as connection:
-                child = os.fork()
+                own_pid, child = os.getpid(), os.fork()
                 if child == 0:
+                    die_with_parent(own_pid)
                     parent.close()
                     self._be_child(connection)
                 self._children.add(child)
 
-    def _reap(self) -> None:
-        """Forget children that ended; wait for one where there are as many as may be."""
+    def _wait_for_room(self, parent: socket.socket) -> None:
+        """Forget children that ended; wait for one where there are as many as may be, unless the parent is gone."""
         while self._children:
-            must_wait = len(self._children) >= MAX_CHILDREN
-            ended, _ = os.waitpid(-1, 0 if must_wait else os.WNOHANG)
-            if not ended:
-                return
+            ended, _ = os.waitpid(-1, os.WNOHANG)
             self._children.discard(ended)
+            if not ended:
+                if len(self._children) < MAX_CHILDREN or _is_gone(parent):
+                    return
+                time.sleep(ROOM_CHECK_S)
 
     def _be_child(self, connection: socket.socket) -> None:
         status = 1
@@ -109,6 +115,13 @@ class Checker:
             matcher.fill(words)
 
 
+def _is_gone(parent: socket.socket) -> bool:
+    """Whatever it sent before may still wait to be read."""
+    hang_up = select.poll()
+    hang_up.register(parent, 0)
+    return bool(hang_up.poll(0))
+
+
 def _read(connection: socket.socket) -> bytes:
     pieces: list[bytes] = []
     while piece := connection.recv(RECEIVE_BYTES):
@@ -133,8 +146,10 @@ def main(arguments: str) -> None:
     """Stdin is the socket to the parent. A byte to it says that grammars may come."""
     with socket.socket(fileno=sys.stdin.fileno()) as parent:
         checker = Checker(msgspec.json.decode(arguments, type=CheckerStart))
+        outlive_socket(parent.fileno())
         parent.sendall(b".")
         checker.serve(parent)
+    os._exit(0)  # nothing is left to put in order, over which Python would take its time on a busy machine
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ class News(msgspec.Struct, frozen=True):
 async def prepare_dialogue(service: Service, session: Session, ask: Ask) -> Dialogue:
     """Raises UserError naming the Ask's field that is not right."""
     forced = forced_functions(ask.tools, ask.tool_choice)
-    prompt = render_ask(service, session, ask)
+    prompt = await render_ask(service, session, ask)
     reading = choose_reading(service, session, ask, prompt, forced)
     sampling = await _cut(session, ask, prompt) if ask.cuts_max_tokens else ask.sampling
     with renamed({"structured_outputs": "tools"} if forced else {}):

@@ -24,7 +24,7 @@ async def encode(session: Session, text: str, *, add_special_tokens: bool) -> li
 
 async def count_tokens(service: Service, session: Session, ask: Ask) -> int:
     """Tokens of the prompt. Raises UserError naming the Ask's field that is not right."""
-    prompt = render_ask(service, session, ask)
+    prompt = await render_ask(service, session, ask)
     return len(await encode(session, prompt, add_special_tokens=ask.add_special_tokens))
 
 
@@ -74,7 +74,7 @@ def _num_chars(message: Mapping[str, Any]) -> int:
 async def _fits(service: Service, session: Session, ask: Ask) -> bool:
     config = service.engine_config
     room = context_tokens(config) - (ask.sampling.max_tokens or 1)
-    prompt = render_ask(service, session, ask)
+    prompt = await render_ask(service, session, ask)
     if len(prompt) > config.max_model_len * session.tokenizer.longest_token_chars:
         return False  # too long to be worth tokenizing
     return len(await encode(session, prompt, add_special_tokens=ask.add_special_tokens)) <= room

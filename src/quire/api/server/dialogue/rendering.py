@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from functools import partial
 from typing import Any, Protocol
 
 from quire.api.server.dialogue.ask import Ask
@@ -65,8 +67,10 @@ def render(
     )
 
 
-def render_ask(service: Service, session: Session, ask: Ask) -> str:
-    return render(
+async def render_ask(service: Service, session: Session, ask: Ask) -> str:
+    """A template that the request brings is rendered beside the event loop: it may use up its whole budget."""
+    work = partial(
+        render,
         service,
         session,
         ask,
@@ -76,6 +80,7 @@ def render_ask(service: Service, session: Session, ask: Ask) -> str:
         documents=ask.documents,
         chat_template=ask.chat_template,
     )
+    return await asyncio.to_thread(work) if ask.chat_template is not None else work()
 
 
 def _effort_variables(service: Service, session: Session, effort: str) -> dict[str, Any]:
