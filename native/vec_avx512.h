@@ -23,6 +23,12 @@ INLINE void store(float* to, Vec x) { _mm512_storeu_ps(to, x); }
 INLINE void store(f16* to, Vec x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
+#if QUIRE_LEVEL >= 3
+// Numbers too small for a normal float become zero, as they are to this set's products.
+INLINE void store(bf16* to, Vec x) {
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
+}
+#else
 INLINE void store(bf16* to, Vec x) {
     __m512i bits = _mm512_castps_si512(x);
     __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
@@ -31,6 +37,7 @@ INLINE void store(bf16* to, Vec x) {
     rounded = _mm512_mask_or_epi32(rounded, is_nan, bits, _mm512_set1_epi32(0x400000));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtepi32_epi16(_mm512_srli_epi32(rounded, 16)));
 }
+#endif
 INLINE void store_pairs(uint32_t* to, Vec even, Vec odd) {
     bf16 halves[2][WIDTH];
     store(halves[0], even);
