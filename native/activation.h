@@ -50,7 +50,7 @@ static void activation_rows(const QuireActivationCall& call) {
     const int64_t width = call.width, stride = call.gated ? 2 * width : width;
     const T* x = static_cast<const T*>(call.x);
     T* out = static_cast<T*>(call.out);
-    share(call.rows, width / 2, [&](int64_t first, int64_t last) {
+    share(call.rows, width * 3, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row) {
             const T* from = x + row * stride;
             activation_row<T, KIND>(from, call.gated ? from + width : nullptr, out + row * width, width);

@@ -43,7 +43,7 @@ static void layer_norm_row(const T* x, const T* weight, const T* bias, T* out, i
 static void layer_norm(const QuireLayerNormCall* call) {
     with_dtype(call->dtype, [&](auto type) {
         using T = decltype(type);
-        share(call->rows, call->width / 4, [&](int64_t first, int64_t last) {
+        share(call->rows, call->width * 2, [&](int64_t first, int64_t last) {
             for (int64_t row = first; row < last; ++row)
                 layer_norm_row(static_cast<const T*>(call->x) + row * call->width, static_cast<const T*>(call->weight),
                                static_cast<const T*>(call->bias), static_cast<T*>(call->out) + row * call->width,

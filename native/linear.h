@@ -178,18 +178,20 @@ static void* convert_inputs(LinearCall<T>& call, const T* x, int64_t x_stride, i
     using Element = typename Either<same_form, T, float>::Type;
     void* copy = __builtin_malloc(static_cast<size_t>(call.rows * call.x_stride) * sizeof(X));
     call.x = static_cast<const X*>(copy);
-    for (int64_t m = 0; m < call.rows; ++m) {
-        Element* row = static_cast<Element*>(copy) + m * call.x_stride * P::K;
-        const T* from = x + m * x_stride;
-        if constexpr (same_form) {
-            memcpy(row, from, static_cast<size_t>(inputs) * sizeof(T));
-        } else {
-            int64_t k = 0;
-            for (; k + WIDTH <= inputs; k += WIDTH) store(row + k, load(from + k));
-            for (; k < inputs; ++k) row[k] = widen(from[k]);
+    share(call.rows, inputs / 4, [&](int64_t first, int64_t last) {
+        for (int64_t m = first; m < last; ++m) {
+            Element* row = static_cast<Element*>(copy) + m * call.x_stride * P::K;
+            const T* from = x + m * x_stride;
+            if constexpr (same_form) {
+                memcpy(row, from, static_cast<size_t>(inputs) * sizeof(T));
+            } else {
+                int64_t k = 0;
+                for (; k + WIDTH <= inputs; k += WIDTH) store(row + k, load(from + k));
+                for (; k < inputs; ++k) row[k] = widen(from[k]);
+            }
+            for (int64_t k = inputs; k < call.steps * P::K; ++k) row[k] = Element{};
         }
-        for (int64_t k = inputs; k < call.steps * P::K; ++k) row[k] = Element{};
-    }
+    });
     return copy;
 }
 

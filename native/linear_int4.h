@@ -252,7 +252,7 @@ static void int4_tiles(const Int4Call& call, int64_t first, int64_t last) {
 template <class T>
 static void int4_round_inputs(const T* x, int64_t x_stride, Int4Call& call, int8_t* q, int32_t* starts, float* scales) {
     const int64_t inputs = call.weight->inputs, size = call.weight->group_size;
-    share(call.rows, inputs / 4, [&](int64_t first, int64_t last) {
+    share(call.rows, inputs, [&](int64_t first, int64_t last) {
         for (int64_t m = first; m < last; ++m) {
             int8_t* row = q + m * call.x_stride;
             scales[m] = round_to_int8(x + m * x_stride, inputs, row);

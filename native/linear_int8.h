@@ -214,7 +214,7 @@ static void* round_inputs(Int8Call& call, const T* x, int64_t x_stride) {
     auto* steps = static_cast<Int8Step*>(__builtin_malloc(static_cast<size_t>(rows * call.x_stride) * sizeof(Int8Step)));
     call.x = steps;
 #endif
-    share(rows, inputs / 4, [&](int64_t first, int64_t last) {
+    share(rows, inputs, [&](int64_t first, int64_t last) {
         auto* q = static_cast<int8_t*>(__builtin_malloc(static_cast<size_t>(call.steps * 4)));
         memset(q, 0, static_cast<size_t>(call.steps * 4));
         for (int64_t m = first; m < last; ++m) {

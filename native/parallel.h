@@ -27,10 +27,12 @@ INLINE int64_t chunk_begin(int64_t count, int64_t chunks, int64_t chunk) {
 }
 
 // Calls body(first, last) for consecutive ranges of 0 .. count-1. `cost` is the work of one of them, in vector
-// instructions or cache lines, roughly.
+// instructions or cache lines, roughly. Where threads take several chunks each, they take as many.
 template <class F>
 static void share(int64_t count, int64_t cost, const F& body) {
-    const int64_t chunks = least(least(count, count * cost / SMALL_COST), threads() * ROUNDS);
+    int64_t chunks = least(count * cost / SMALL_COST, threads() * ROUNDS);
+    if (chunks > threads()) chunks = up(chunks, threads()) * threads();
+    chunks = least(chunks, count);
     if (chunks < 2 || threads() == 1) {
         if (count) body(int64_t{0}, count);
         return;

@@ -31,7 +31,7 @@ template <class T, int KIND>
 static void pointwise_rows(const QuirePointwiseCall& call) {
     const T *x = static_cast<const T*>(call.x), *y = static_cast<const T*>(call.y);
     T* out = static_cast<T*>(call.out);
-    share(call.rows, call.width / 8, [&](int64_t first, int64_t last) {
+    share(call.rows, call.width / 2, [&](int64_t first, int64_t last) {
         int64_t start = first * call.width, count = (last - first) * call.width;
         pointwise_range<T, KIND>(x + start, y ? y + start : nullptr, out + start, count, call.number);
     });

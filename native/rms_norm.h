@@ -41,7 +41,7 @@ template <class T>
 static void rms_norm_typed(const QuireRmsNormCall& call) {
     const T *x = static_cast<const T*>(call.x), *weight = static_cast<const T*>(call.weight);
     T* out = static_cast<T*>(call.out);
-    share(call.rows, call.inner * call.width / 4, [&](int64_t first, int64_t last) {
+    share(call.rows, call.inner * call.width * 2, [&](int64_t first, int64_t last) {
         for (int64_t row = first; row < last; ++row)
             for (int64_t i = 0; i < call.inner; ++i)
                 rms_norm_row(x + row * call.row_stride + i * call.width, weight,

@@ -34,7 +34,7 @@ static void rope(const QuireRopeCall* call) {
     const int64_t heads = call->heads, head_dim = call->head_dim, half = call->half;
     with_dtype(call->dtype, [&](auto type) {
         using T = decltype(type);
-        share(call->rows, heads * head_dim / 4, [&](int64_t first, int64_t last) {
+        share(call->rows, heads * head_dim, [&](int64_t first, int64_t last) {
             for (int64_t t = first; t < last; ++t)
                 for (int64_t h = 0; h < heads; ++h)
                     rope_head(static_cast<const T*>(call->x) + t * call->token_stride + h * head_dim,

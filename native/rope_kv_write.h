@@ -45,7 +45,7 @@ static void rope_kv_write(const QuireRopeKvWriteCall* call) {
     const QuireKvWriteCall& write = call->write;
     with_dtype(write.dtype, [&](auto type) {
         with_cache_dtype(write.cache_dtype, [&](auto cached) {
-            share(write.rows, (call->heads + 2 * write.heads) * write.head_dim / 4, [&](int64_t first, int64_t last) {
+            share(write.rows, (call->heads + 2 * write.heads) * write.head_dim * 2, [&](int64_t first, int64_t last) {
                 for (int64_t t = first; t < last; ++t) rope_kv_write_token<decltype(type), decltype(cached)>(*call, t);
             });
         });

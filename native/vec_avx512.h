@@ -24,7 +24,7 @@ INLINE void store(f16* to, Vec x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), _mm512_cvtps_ph(x, _MM_FROUND_TO_NEAREST_INT));
 }
 #if QUIRE_LEVEL >= 3
-// Numbers below float32's normal ones become 0, as in products of bfloat16.
+// Numbers too small for a normal float become zero, as they are to this set's products.
 INLINE void store(bf16* to, Vec x) {
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(to), (__m256i)_mm512_cvtneps_pbh(x));
 }

@@ -99,6 +99,17 @@ def test_rows_may_lie_apart(instruction_set: str, dtype: torch.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
+def test_rows_that_collide_are_moved_apart_by_all_threads(
+    instruction_set: str, dtype: torch.dtype, two_threads: None
+) -> None:
+    x, weight = torch.randn(150, 1024).to(dtype), torch.randn(40, 1024).to(dtype)
+    packed = PackedWeight(weight)
+    whole = run(x, packed)
+    for row in range(0, len(x), 7):
+        assert torch.equal(run(x[row : row + 1], packed), whole[row : row + 1])
+
+
+@pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_a_packed_table_gives_its_rows_back(instruction_set: str, dtype: torch.dtype) -> None:
     for outputs, inputs in SHAPES:
         weight = torch.randn(outputs, inputs).to(dtype)

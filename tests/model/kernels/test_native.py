@@ -89,10 +89,24 @@ def test_every_row_is_some_threads(num_threads: int) -> None:
     """Whether work is cut alike or, where there is enough of it, into ever smaller parts."""
     with use("scalar"):
         configure(num_threads=num_threads)
-        x_TD = torch.arange(50 * (1 << 17), dtype=torch.float32).view(50, -1)
-        for rows in (1, 2, 3, 7, 8, 9, 12, 13, 19, 20, 21, 50):
-            assert torch.equal(add(x_TD[:rows], x_TD[:rows]), 2 * x_TD[:rows])
+        for width in (1 << 13, 1 << 17):
+            x_TD = torch.arange(50 * width, dtype=torch.float32).view(50, -1)
+            for rows in (1, 2, 3, 7, 8, 9, 12, 13, 19, 20, 21, 50):
+                assert torch.equal(add(x_TD[:rows], x_TD[:rows]), 2 * x_TD[:rows])
         configure(num_threads=1)
+
+
+def test_bfloat16_is_rounded_as_torch_does(instruction_set: str) -> None:
+    """Every number, and sums that lie between two; what is no normal float may be zero."""
+    every = torch.arange(-(1 << 15), 1 << 15).to(torch.int16).view(torch.bfloat16)
+    for other in (0.0, 1.0, -0.00390625, 3.3e38, -1e-30):
+        y = torch.full_like(every, other)
+        got, want = add(every, y), every + y
+        is_tiny = (want != 0) & (want.abs() < torch.finfo(torch.float32).smallest_normal)
+        assert torch.equal(got.isnan(), want.isnan())
+        exact = ~(is_tiny | want.isnan())
+        assert torch.equal(got[exact], want[exact])
+        assert ((got == want) | (got == 0))[is_tiny].all()
 
 
 def test_several_callers_share_the_workers(two_threads: None) -> None:
