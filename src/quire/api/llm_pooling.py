@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from quire.api.prompts import PromptParts, read_prompt
 from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import PoolingParams, TokenEvent
 from quire.engine.client import InProcessClient
@@ -122,15 +123,18 @@ class OfflinePooling:
                 raise InvalidValue(
                     f"pooling_params.task is {wish.task!r}, this call's is {task!r}", field="task"
                 )
-            fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+            if isinstance(prompt, tuple):  # two texts that `score` compares
+                parts = PromptParts(prompt, "", True)  # type: ignore[arg-type]
+            else:
+                parts = read_prompt(prompt, self._session.config, takes_vectors=False)
             prepared.append(
                 prepare_pooling(
                     self._session,
-                    fields.get("prompt_token_ids", fields.get("prompt")),  # type: ignore[arg-type]
+                    parts.body,  # type: ignore[arg-type]
                     msgspec.structs.replace(wish, task=task or wish.task),
                     request_id=next(self._request_ids),
-                    cache_salt=fields.get("cache_salt", ""),
-                    add_special_tokens=fields.get("add_special_tokens", True),
+                    cache_salt=parts.cache_salt,
+                    add_special_tokens=parts.add_special_tokens,
                 )
             )
         return prepared
