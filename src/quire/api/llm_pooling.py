@@ -27,6 +27,7 @@ from quire.text.pooling import (
     pooler_of,
     prepare_pooling,
     way_to_score,
+    with_text_prompt,
 )
 from quire.text.session import Session
 
@@ -130,7 +131,7 @@ class OfflinePooling:
             prepared.append(
                 prepare_pooling(
                     self._session,
-                    parts.body,  # type: ignore[arg-type]
+                    with_text_prompt(parts.body, task or wish.task, self._session.config),  # type: ignore[arg-type]
                     msgspec.structs.replace(wish, task=task or wish.task),
                     request_id=next(self._request_ids),
                     cache_salt=parts.cache_salt,
