@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
@@ -45,26 +45,13 @@ class OfflinePooling:
 
     def embed(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[EmbeddingRequestOutput]:
         pooled = self._run(self._prepare(prompts, params, "embed"), bar)
-        return [
-            EmbeddingRequestOutput(
-                prompt.requests[0].request_id,
-                EmbeddingOutput(result.data.tolist()),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
-        ]
+        return [_told(EmbeddingRequestOutput, EmbeddingOutput(one[1].data.tolist()), *one) for one in pooled]
 
     def classify(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[ClassificationRequestOutput]:
         pooled = self._run(self._prepare(prompts, params, "classify"), bar)
         return [
-            ClassificationRequestOutput(
-                prompt.requests[0].request_id,
-                ClassificationOutput(result.data.tolist()),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
+            _told(ClassificationRequestOutput, ClassificationOutput(one[1].data.tolist()), *one)
+            for one in pooled
         ]
 
     def encode(
@@ -72,15 +59,7 @@ class OfflinePooling:
     ) -> list[PoolingRequestOutput]:
         """`task` None is the server's own."""
         pooled = self._run(self._prepare(prompts, params, task), bar)
-        return [
-            PoolingRequestOutput(
-                prompt.requests[0].request_id,
-                PoolingOutput(result.data),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
-        ]
+        return [_told(PoolingRequestOutput, PoolingOutput(one[1].data), *one) for one in pooled]
 
     def reward(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[PoolingRequestOutput]:
         """Scores of every token by a reward model, or of the whole where the model scores that."""
@@ -165,6 +144,10 @@ class OfflinePooling:
             (prompt, collect(prompt, [ends[request.request_id] for request in prompt.requests]))
             for prompt in prompts
         ]
+
+
+def _told(kind: Callable[..., Out], outputs: Any, prompt: PooledPrompt, result: Pooled) -> Out:
+    return kind(prompt.requests[0].request_id, outputs, prompt.token_ids, result.num_cached_tokens)
 
 
 def pairs_of(queries: str | Sequence[str], documents: str | Sequence[str]) -> list[tuple[str, str]]:
