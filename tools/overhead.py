@@ -14,6 +14,7 @@ import os
 import re
 import selectors
 import socket
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -117,23 +118,8 @@ def main() -> None:
         run([Stream(server.port, asked.route, 16) for _ in range(8)])
         streams = [Stream(server.port, asked.route, asked.tokens) for _ in range(asked.streams)]
         if asked.profile:
-            import subprocess
-
-            spy = [
-                "py-spy",
-                "record",
-                "-p",
-                str(api),
-                "-d",
-                "4",
-                "-r",
-                "200",
-                "-f",
-                "raw",
-                "-o",
-                asked.profile,
-            ]
-            subprocess.Popen(spy, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            spy = f"py-spy record --pid {api} --duration 4 --rate 200 --format raw --output".split()
+            subprocess.Popen([*spy, asked.profile], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         began_cpu_s, began_s = cpu_s(api), time.monotonic()
         run(streams)
         spent_cpu_s = cpu_s(api) - began_cpu_s

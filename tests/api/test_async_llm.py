@@ -8,7 +8,7 @@ import pytest
 
 import quire
 from quire import LLM, AsyncLLM, SamplingParams
-from quire.base.errors import ConfigError, EngineAsleep, EngineDead, InvalidValue
+from quire.base.errors import ConfigError, EngineAsleep, EngineDead, InvalidValue, Unsupported
 from tests.model.tiny import tiny_checkpoint
 
 GREEDY = SamplingParams(temperature=0.0, max_tokens=12, ignore_eos=True)
@@ -83,8 +83,10 @@ async def test_it_pauses_sleeps_and_resets(llm):
 
 async def test_what_cannot_be_is_refused_before_it_is_sent(llm):
     with pytest.raises(InvalidValue) as refused:
-        await last(llm, {"text": "a"})
+        await last(llm, {"cache_salt": "a"})
     assert refused.value.field == "prompt"
+    with pytest.raises(Unsupported, match=r"^text of a prompt dict is not supported"):
+        await last(llm, {"text": "a"})
     with pytest.raises(ConfigError, match="max_num_seqs"):
         AsyncLLM(max_num_seq=3)
 

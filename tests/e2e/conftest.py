@@ -6,7 +6,6 @@ import contextlib
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
@@ -18,16 +17,17 @@ from typing import Any
 
 import pytest
 
+from quire.api.bench.server_side import free_port
+
 START_LIMIT_S = 60.0
 
 
 class ServerProcess:
-    """`quire serve` with its output in a file. `base_url` has no trailing slash."""
+    """`quire serve` with its output in a file; as a context it is ready inside, and stopped at the end. `base_url`
+    has no trailing slash."""
 
     def __init__(self, log: Path, *arguments: str) -> None:
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.base_url = f"http://127.0.0.1:{self.port}"
         self.log = log
         command = [
@@ -45,6 +45,17 @@ class ServerProcess:
             self.process = subprocess.Popen(
                 command, stdout=output, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL
             )
+
+    def __enter__(self) -> ServerProcess:
+        try:
+            self.wait_ready()
+        except BaseException:
+            self.stop()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
 
     def get(self, path: str) -> tuple[int, bytes]:
         """(status, body); (0, b"") while nobody listens."""
@@ -97,6 +108,13 @@ class ServerProcess:
         path = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children")
         return [int(pid) for pid in path.read_text().split()]
 
+    def kill_engine(self, after_tokens: int) -> None:
+        """SIGKILL for the engine process in the midst of its work, when it has written so many more tokens."""
+        before = self.metric("vllm:generation_tokens_total")
+        while self.metric("vllm:generation_tokens_total") < before + after_tokens:
+            pass
+        os.kill(self.children()[0], signal.SIGKILL)
+
     def stop(self, how: int = signal.SIGTERM, limit_s: float = 30.0) -> int:
         """Signal the server and wait; returns its exit code."""
         if self.process.poll() is None:
@@ -111,9 +129,6 @@ class ServerProcess:
 @pytest.fixture(scope="session")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server on the built-in model for all tests that do not stop it."""
-    running = ServerProcess(tmp_path_factory.mktemp("server") / "log.txt", "--enable-prompt-tokens-details")
-    try:
-        running.wait_ready()
+    log = tmp_path_factory.mktemp("server") / "log.txt"
+    with ServerProcess(log, "--enable-prompt-tokens-details") as running:
         yield running
-    finally:
-        running.stop()

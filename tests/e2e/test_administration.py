@@ -46,11 +46,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     finally:
         os.environ.clear()
         os.environ.update(before)
-    try:
-        running.wait_ready()
+    with running:
         yield running
-    finally:
-        running.stop()
 
 
 def resident_bytes(server: ServerProcess) -> int:

@@ -98,12 +98,9 @@ def test_a_server_starts_with_the_documented_defaults_as_environment(
     for name, value in DOCUMENTED.items():
         if not name.startswith("-"):
             monkeypatch.setenv(name, value)
-    server = ServerProcess(tmp_path / "log.txt")
-    try:
+    with ServerProcess(tmp_path / "log.txt") as server:
         answers(server)
         assert server.stop() == 0
-    finally:
-        server.stop()
 
 
 @pytest.mark.slow
@@ -161,12 +158,9 @@ def test_a_server_starts_with_every_choice_that_has_no_effect_and_says_so(
     for _, environ in IDLE:  # of a setting's choices the last one stays; each alone is seen by test_coverage
         for variable, value in environ.items():
             monkeypatch.setenv(variable, value)
-    server = ServerProcess(tmp_path / "log.txt", *FEW_BLOCKS)
-    try:
+    with ServerProcess(tmp_path / "log.txt", *FEW_BLOCKS) as server:
         answers(server)
         assert server.stop() == 0
-    finally:
-        server.stop()
     assert server.log.read_text().count("without effect here") > 50
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import signal
 from collections.abc import Iterator
 
 import anthropic
@@ -41,11 +39,8 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("VLLM_ENABLE_RESPONSES_API_STORE", "1")
         running = ServerProcess(tmp_path_factory.mktemp("dialogs") / "log.txt")
-    try:
-        running.wait_ready()
+    with running:
         yield running
-    finally:
-        running.stop()
 
 
 @pytest.fixture
@@ -154,10 +149,7 @@ async def test_streams_and_background_responses_outlive_a_killed_engine(server):
             model=MODEL, **STORY, temperature=0, background=True, extra_body={"ignore_eos": True}
         )
         crowd = [asyncio.create_task(told(client)), asyncio.create_task(spoken(claude))]
-        before = await asyncio.to_thread(server.metric, "vllm:generation_tokens_total")
-        while await asyncio.to_thread(server.metric, "vllm:generation_tokens_total") < before + 30:
-            pass
-        os.kill(server.children()[0], signal.SIGKILL)
+        await asyncio.to_thread(server.kill_engine, after_tokens=30)
         assert await asyncio.gather(*crowd) == [expected, expected]
         events = [event async for event in await client.responses.retrieve(made.id, stream=True)]
         assert events[-1].response.output_text == expected

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from quire import LLM, SamplingParams
+from quire.api.bench.tasks import read_tasks
 from quire.model.checkpoint import builtin_folder
 from quire.text.template import ChatTemplate
 
@@ -34,7 +35,7 @@ def prompts(score):
             ),
             "add_special_tokens": False,
         }
-        for probe in score.read_heldout()
+        for probe in read_tasks(score.HELDOUT)
     ]
 
 
@@ -43,7 +44,7 @@ def ask(score, prompts):
     """Scores, by task, of the model as the engine runs it with these settings."""
 
     def scores(**settings):
-        heldout = score.read_heldout()
+        heldout = read_tasks(score.HELDOUT)
         params = SamplingParams(temperature=0.0, max_tokens=score.MAX_TOKENS)
         outputs = LLM(max_num_seqs=128, **settings).generate(prompts, params, use_tqdm=False)
         answers = {

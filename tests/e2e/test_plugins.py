@@ -55,7 +55,7 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
     (folder / "calls.py").write_text(CALLS)
     (folder / "reasoning.py").write_text(REASONING)
     config = {"reasoning_parser": "mine", "reasoning_end_str": " So that is it.</think>"}
-    running = ServerProcess(
+    with ServerProcess(
         folder / "log.txt",
         *("--tool-parser-plugin", str(folder / "calls.py"), "--tool-call-parser", "tagged"),
         *(
@@ -64,12 +64,8 @@ def plugged(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]
             "--reasoning-config",
             json.dumps(config),
         ),
-    )
-    try:
-        running.wait_ready()
+    ) as running:
         yield running
-    finally:
-        running.stop()
 
 
 def call_phone(server: ServerProcess, tools: list) -> dict:

@@ -19,17 +19,13 @@ def test_no_request_made_of_the_document_fails_the_server(key, tmp_path, monkeyp
     monkeypatch.setenv("VLLM_SERVER_DEV_MODE", "1")
     # replies as short as may be: the requests are what is tried, not the model
     words = ["--override-generation-config.max_new_tokens", "4", *(["--api-key", key] if key else [])]
-    server = ServerProcess(tmp_path / "log.txt", *words)
-    try:
-        server.wait_ready()
+    with ServerProcess(tmp_path / "log.txt", *words) as server:
         counts: Counter[str] = Counter()
         for mode in MODES:
             found = try_routes(server.base_url, mode=mode, num_examples=NUM_EXAMPLES, key=key)
             counts.update({f"{mode} {route}": number for route, number in found.items()})
         assert "Traceback" not in server.log.read_text()
         assert server.get("/ready")[0] == 200
-    finally:
-        server.stop()
     with capsys.disabled():
         print(f"\n{counts.total()} requests to {len(counts)} routes and modes: {dict(counts)}")  # noqa: T201
     assert counts.total() > 8 * NUM_EXAMPLES

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import signal
 
 import openai
 import pytest
@@ -64,10 +62,7 @@ async def test_streams_outlive_a_killed_engine(server):
     async with openai.AsyncOpenAI(base_url=f"{server.base_url}/v1", api_key="none", timeout=120) as client:
         expected = await asyncio.gather(*(collect(client, number) for number in range(16)))
         crowd = [asyncio.create_task(collect(client, number)) for number in range(16)]
-        before = await asyncio.to_thread(server.metric, "vllm:generation_tokens_total")
-        while await asyncio.to_thread(server.metric, "vllm:generation_tokens_total") < before + 50:
-            pass
-        os.kill(server.children()[0], signal.SIGKILL)
+        await asyncio.to_thread(server.kill_engine, after_tokens=50)
         assert await asyncio.gather(*crowd) == expected
     await asyncio.to_thread(server.wait_metric, "vllm:num_requests_running", 0)
 

@@ -20,16 +20,12 @@ ASKED = {"prompt": PROMPT, "max_tokens": 4, "temperature": 0, "ignore_eos": True
 
 @pytest.fixture(scope="module")
 def bare(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    server = ServerProcess(
+    with ServerProcess(
         tmp_path_factory.mktemp("bare") / "log.txt",
         "--skip-tokenizer-init",
         *("--logits-processors", "tests.worker.sampling.test_own_steps:OnlyEven"),
-    )
-    try:
-        server.wait_ready()
+    ) as server:
         yield server
-    finally:
-        server.stop()
 
 
 def test_ids_come_in_and_go_out(bare: ServerProcess) -> None:

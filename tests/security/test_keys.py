@@ -46,12 +46,8 @@ GUARDED_PATHS = (
 @pytest.fixture(scope="module")
 def locked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     log = tmp_path_factory.mktemp("locked") / "log.txt"
-    running = ServerProcess(log, "--api-key", KEY, "--root-path", "/outer")
-    try:
-        running.wait_ready()
+    with ServerProcess(log, "--api-key", KEY, "--root-path", "/outer") as running:
         yield running
-    finally:
-        running.stop()
 
 
 def status_of(server: ServerProcess, method: str, target: str, **headers: str) -> int:

@@ -20,7 +20,6 @@ from tests.security.conftest import writes_canary
 from tests.security.test_sockets import Bomb
 
 BUILT_IN = Path(quire.__file__).parent / "assets" / "folio"
-REFUSED_WITHIN_S = 5.0
 
 
 def serve(folder: Path) -> subprocess.CompletedProcess[str]:

@@ -7,10 +7,12 @@ import re
 import pytest
 from corpus import DRAWS, draw_exchange, draw_scene
 from probes import heldout_lines
-from score import HELDOUT, read_heldout
+from score import HELDOUT
 from tasks.exchange import draw_for, split_of
 from tasks.odd import draw_notable, draw_odd_echo
 from tasks.stories import HEROES, tell
+
+from quire.api.bench.tasks import read_tasks
 
 TASKS = [*DRAWS, "recall", "tools"]
 
@@ -44,7 +46,7 @@ def test_training_never_draws_held_out_content(task):
 
 
 def test_no_held_out_question_is_asked_in_training():
-    heldout = {(p["task"], p["messages"][-1]["content"]) for p in read_heldout() if not p["thinking"]}
+    heldout = {(p["task"], p["messages"][-1]["content"]) for p in read_tasks(HELDOUT) if not p["thinking"]}
     for task in ("arithmetic", "facts", "echo", "reverse", "sort", "count", "extraction"):
         asked = {(task, drawn.messages[0]["content"]) for drawn in exchanges(6, task, 1500)}
         assert not asked & heldout

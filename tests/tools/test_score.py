@@ -4,11 +4,11 @@ import copy
 import json
 
 import pytest
-from score import read_heldout
+from score import HELDOUT
 
-from quire.api.bench.tasks import is_right, score_answers
+from quire.api.bench.tasks import is_right, read_tasks, score_answers
 
-HELDOUT = read_heldout()
+PROBES = read_tasks(HELDOUT)
 STORY = "Once there was a {hero}. " + "The day was long and the road was dry. " * 12
 
 
@@ -34,29 +34,29 @@ def parsed_answer(probe):
 
 @pytest.mark.parametrize("form", [raw_answer, parsed_answer])
 def test_right_answers_score_full(form):
-    scores = score_answers(HELDOUT, {probe["id"]: form(probe) for probe in HELDOUT})
+    scores = score_answers(PROBES, {probe["id"]: form(probe) for probe in PROBES})
     assert len(scores) == 12
     assert {score["accuracy"] for score in scores.values()} == {1.0}
-    assert sum(score["total"] for score in scores.values()) == len(HELDOUT)
+    assert sum(score["total"] for score in scores.values()) == len(PROBES)
 
 
 def test_a_wrong_answer_is_counted_and_named():
-    answers = {probe["id"]: raw_answer(probe) for probe in HELDOUT}
+    answers = {probe["id"]: raw_answer(probe) for probe in PROBES}
     answers["facts-003"] = "I do not know."
-    score = score_answers(HELDOUT, answers)["facts"]
+    score = score_answers(PROBES, answers)["facts"]
     assert score["wrong"] == ["facts-003"]
     assert score["accuracy"] == pytest.approx(79 / 80)
 
 
 def test_reasoning_must_be_there_exactly_when_asked_for():
-    thinking = next(probe for probe in HELDOUT if probe["thinking"])
-    plain = next(probe for probe in HELDOUT if not probe["thinking"])
+    thinking = next(probe for probe in PROBES if probe["thinking"])
+    plain = next(probe for probe in PROBES if not probe["thinking"])
     assert not is_right(thinking, thinking["expected"]["content"])
     assert not is_right(plain, "<think>\nhm\n</think>\n\n" + plain["expected"]["content"])
 
 
 def test_a_call_with_another_argument_is_wrong():
-    probe = copy.deepcopy(next(probe for probe in HELDOUT if probe["task"] == "tool_call"))
+    probe = copy.deepcopy(next(probe for probe in PROBES if probe["task"] == "tool_call"))
     answer = raw_answer(probe)
     probe["expected"]["tool_calls"][0]["arguments"] = {"other": 1}
     assert not is_right(probe, answer)
@@ -65,4 +65,4 @@ def test_a_call_with_another_argument_is_wrong():
 
 def test_every_question_needs_an_answer():
     with pytest.raises(KeyError, match="arithmetic-000"):
-        score_answers(HELDOUT, {})
+        score_answers(PROBES, {})

@@ -19,17 +19,12 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from quire.api.bench.tasks import Answer, Probe, score_answers
+from quire.api.bench.tasks import Answer, Probe, read_tasks, score_answers
 
 HELDOUT = Path(__file__).parents[2] / "tests/golden/builtin/heldout.jsonl"
 MAX_TOKENS = 400
 REQUIRED_ACCURACY = 0.95
 Ask = Callable[[Probe], Answer]
-
-
-def read_heldout(path: Path = HELDOUT) -> list[Probe]:
-    """All held-out questions, in order."""
-    return [json.loads(line) for line in path.read_text().splitlines()]
 
 
 def request_of(probe: Probe, model: str) -> dict[str, Any]:
@@ -111,7 +106,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, help="write scores and answers as JSON")
     parser.add_argument("--show-wrong", action="store_true")
     asked = parser.parse_args()
-    heldout = read_heldout(asked.heldout)
+    heldout = read_tasks(asked.heldout)
     ask = ask_folder(asked.folder) if asked.folder else ask_server(asked.base_url, asked.model, asked.api_key)
     with ThreadPoolExecutor(1 if asked.folder else asked.concurrency) as pool:
         answers = dict(zip((probe["id"] for probe in heldout), pool.map(ask, heldout), strict=True))

@@ -9,7 +9,8 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
-from quire.api.llm import DEFAULT_MAX_TOKENS, Prompt, read_prompt
+from quire.api.llm import DEFAULT_MAX_TOKENS
+from quire.api.prompts import Prompt, read_prompt
 from quire.api.startup import Startup, prepare_startup
 from quire.base.commands import FreeKV, Part, ResetPrefixes, StartProfile, StopProfile
 from quire.base.config import Asked
@@ -46,6 +47,7 @@ class AsyncLLM:
     def _prepare(self, startup: Startup) -> None:
         self.config = startup.resolution.engine
         server = startup.resolution.server
+        self._takes_vectors = server.enable_prompt_embeds
         self._client = ProcessClient(self.config)
         self._client.spawn()  # it imports while the tokenizer is read here
         self._connection: asyncio.Task[None] | None = None
@@ -72,7 +74,7 @@ class AsyncLLM:
         """What comes of a prompt, as it comes: everything so far, or as `output_kind` says. Leaving the loop early
         ends the request. Raises InvalidValue naming the field, EngineAsleep, EngineFault."""
         await self._ready()
-        parts = read_prompt(prompt)
+        parts = read_prompt(prompt, self.config, takes_vectors=self._takes_vectors)
         request = await self._session.prepare(
             parts.body,
             sampling_params or self.get_default_sampling_params(),

@@ -5,13 +5,14 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from quire.api.beams import BeamSearchOutput, search_beams
 from quire.api.engine_metrics import Metric, engine_metrics
 from quire.api.llm_pooling import OfflinePooling, Params
+from quire.api.prompts import Prompt, read_prompt
 from quire.api.startup import Startup, prepare_startup
 from quire.base.commands import (
     PARTS,
@@ -47,7 +48,6 @@ if TYPE_CHECKING:
 
 QUIET_LOADING_S = 1.5  # loading that takes longer shows its progress
 DEFAULT_MAX_TOKENS = 16  # SamplingParams' own default, as users of `LLM` expect it
-Prompt = str | list[int] | dict[str, Any]
 Message = dict[str, Any]
 
 
@@ -85,6 +85,7 @@ class LLM:
             server.sampling_defaults,
         )
         self._reasoning = reasoning_of(server)
+        self._takes_vectors = server.enable_prompt_embeds
         self._session.extra_arguments = frozenset(self._client.extra_arguments)
         self._request_ids = map(str, itertools.count())
         self._pooling = OfflinePooling(self._client, self._session, self._request_ids)
@@ -107,7 +108,8 @@ class LLM:
     ) -> list[RequestOutput]:
         """Complete every prompt; outputs come in the order of the prompts.
 
-        A prompt is text, token ids, or a dict with "prompt" or "prompt_token_ids" and optionally "cache_salt".
+        A prompt is text, token ids, or a dict with "prompt" or "prompt_token_ids" and optionally "cache_salt"; with
+        `enable_prompt_embeds`, a dict may hold "prompt_embeds" in their place: vectors, (tokens, hidden size).
         Raises InvalidValue naming the field before anything is computed.
         """
         asked = _as_list(prompts)
@@ -118,7 +120,7 @@ class LLM:
                 f"priority has {len(priorities)} entries for {len(asked)} prompts", field="priority"
             )
         streams = [
-            self._open(prompt, wish, rank)
+            self._open(prompt, wish, rank, takes_vectors=self._takes_vectors)
             for prompt, wish, rank in zip(asked, params, priorities, strict=True)
         ]
         return self._finish(streams, use_tqdm)
@@ -146,7 +148,7 @@ class LLM:
             include_stop_str_in_output=params.include_stop_str_in_output,
         )
         params.step_sampling(params.num_candidates, self.config.max_logprobs)
-        streams = [self._open(prompt, sampling, 0) for prompt in _as_list(prompts)]
+        streams = [self._open(prompt, sampling) for prompt in _as_list(prompts)]
         return search_beams(
             self._client, self._session, [stream.request for stream in streams], params,
             at_once=concurrency_limit or len(streams), bar=_progress(len(streams), use_tqdm),
@@ -308,8 +310,10 @@ class LLM:
             )
         return list(given)
 
-    def _open(self, prompt: Prompt, sampling: SamplingParams, priority: int) -> OutputStream:
-        parts = read_prompt(prompt)
+    def _open(
+        self, prompt: Prompt, sampling: SamplingParams, priority: int = 0, *, takes_vectors: bool = False
+    ) -> OutputStream:
+        parts = read_prompt(prompt, self.config, takes_vectors=takes_vectors)
         request = self._session.prepare_now(
             parts.body,
             msgspec.structs.replace(sampling, output_kind=OutputKind.FINAL_ONLY),
@@ -357,21 +361,6 @@ class LLM:
                     yield output
         if bar is not None:
             bar.close()
-
-
-class PromptParts(NamedTuple):
-    body: str | list[int]
-    cache_salt: str
-    add_special_tokens: bool
-
-
-def read_prompt(prompt: Prompt) -> PromptParts:
-    """Text, token ids or a dict of either. Raises InvalidValue."""
-    fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
-    body = fields.get("prompt_token_ids", fields.get("prompt"))
-    if body is None:
-        raise InvalidValue('a prompt dict needs "prompt" or "prompt_token_ids"', field="prompt")
-    return PromptParts(body, fields.get("cache_salt", ""), fields.get("add_special_tokens", True))
 
 
 def _as_list(prompts: Prompt | Sequence[Prompt]) -> list[Prompt]:

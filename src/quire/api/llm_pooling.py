@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import msgspec
 
+from quire.api.prompts import PromptParts, read_prompt
 from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import PoolingParams, TokenEvent
 from quire.engine.client import InProcessClient
@@ -26,6 +27,7 @@ from quire.text.pooling import (
     pooler_of,
     prepare_pooling,
     way_to_score,
+    with_text_prompt,
 )
 from quire.text.session import Session
 
@@ -43,26 +45,13 @@ class OfflinePooling:
 
     def embed(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[EmbeddingRequestOutput]:
         pooled = self._run(self._prepare(prompts, params, "embed"), bar)
-        return [
-            EmbeddingRequestOutput(
-                prompt.requests[0].request_id,
-                EmbeddingOutput(result.data.tolist()),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
-        ]
+        return [_told(EmbeddingRequestOutput, EmbeddingOutput(one[1].data.tolist()), *one) for one in pooled]
 
     def classify(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[ClassificationRequestOutput]:
         pooled = self._run(self._prepare(prompts, params, "classify"), bar)
         return [
-            ClassificationRequestOutput(
-                prompt.requests[0].request_id,
-                ClassificationOutput(result.data.tolist()),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
+            _told(ClassificationRequestOutput, ClassificationOutput(one[1].data.tolist()), *one)
+            for one in pooled
         ]
 
     def encode(
@@ -70,15 +59,7 @@ class OfflinePooling:
     ) -> list[PoolingRequestOutput]:
         """`task` None is the server's own."""
         pooled = self._run(self._prepare(prompts, params, task), bar)
-        return [
-            PoolingRequestOutput(
-                prompt.requests[0].request_id,
-                PoolingOutput(result.data),
-                prompt.token_ids,
-                result.num_cached_tokens,
-            )
-            for prompt, result in pooled
-        ]
+        return [_told(PoolingRequestOutput, PoolingOutput(one[1].data), *one) for one in pooled]
 
     def reward(self, prompts: Sequence[Any], params: Params, bar: Any) -> list[PoolingRequestOutput]:
         """Scores of every token by a reward model, or of the whole where the model scores that."""
@@ -122,15 +103,18 @@ class OfflinePooling:
                 raise InvalidValue(
                     f"pooling_params.task is {wish.task!r}, this call's is {task!r}", field="task"
                 )
-            fields: dict[str, Any] = prompt if isinstance(prompt, dict) else {"prompt": prompt}
+            if isinstance(prompt, tuple):  # two texts that `score` compares
+                parts = PromptParts(prompt, "", True)  # type: ignore[arg-type]
+            else:
+                parts = read_prompt(prompt, self._session.config, takes_vectors=False)
             prepared.append(
                 prepare_pooling(
                     self._session,
-                    fields.get("prompt_token_ids", fields.get("prompt")),  # type: ignore[arg-type]
+                    with_text_prompt(parts.body, task or wish.task, self._session.config),  # type: ignore[arg-type]
                     msgspec.structs.replace(wish, task=task or wish.task),
                     request_id=next(self._request_ids),
-                    cache_salt=fields.get("cache_salt", ""),
-                    add_special_tokens=fields.get("add_special_tokens", True),
+                    cache_salt=parts.cache_salt,
+                    add_special_tokens=parts.add_special_tokens,
                 )
             )
         return prepared
@@ -160,6 +144,10 @@ class OfflinePooling:
             (prompt, collect(prompt, [ends[request.request_id] for request in prompt.requests]))
             for prompt in prompts
         ]
+
+
+def _told(kind: Callable[..., Out], outputs: Any, prompt: PooledPrompt, result: Pooled) -> Out:
+    return kind(prompt.requests[0].request_id, outputs, prompt.token_ids, result.num_cached_tokens)
 
 
 def pairs_of(queries: str | Sequence[str], documents: str | Sequence[str]) -> list[tuple[str, str]]:

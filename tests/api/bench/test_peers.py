@@ -1,7 +1,6 @@
 """Peers are found or named with what installs them; sides start, answer and end as real processes."""
 
 import json
-import socket
 import sys
 import time
 
@@ -10,6 +9,7 @@ import pytest
 from quire.api.bench import bench
 from quire.api.bench.compare import Side
 from quire.api.bench.peers import PEERS, peer_sides, quire_server, usable_peers
+from quire.api.bench.server_side import free_port
 from quire.base.errors import ConfigError, QuireError
 
 
@@ -93,9 +93,7 @@ http.server.HTTPServer(("127.0.0.1", int(sys.argv[1])), Handler).serve_forever()
 
 
 def test_a_side_that_fails_leaves_what_was_measured(tmp_path, monkeypatch, capsys):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-c", DIES_AT_WORK, str(port)]
     side = {"side": "server", "command": command, "environment": {}, "model": ""}
     described = {"peer": side | {"base_url": f"http://127.0.0.1:{port}"}}

@@ -6,6 +6,7 @@ import socket
 
 import pytest
 
+from quire.api.bench.server_side import free_port
 from quire.api.cli import main
 
 
@@ -40,8 +41,3 @@ def test_problems_are_told_one_by_one_and_do_not_end_the_page(
 def test_wrong_options_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["doctor", "--no-such-option"]) == 2
     assert "no-such-option" in capsys.readouterr().err
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        return int(probe.getsockname()[1])

@@ -12,8 +12,9 @@ import urllib.request
 
 import pytest
 from tests.api.serverless.given_variables import FORM_DEFAULTS, SEED_DEFAULTS
-from tests.api.serverless.worker_process import WorkerProcess, free_port
+from tests.api.serverless.worker_process import WorkerProcess
 
+from quire.api.bench.server_side import free_port
 from quire.api.cli import main
 from quire.api.serverless import platform
 from quire.api.serverless.command import read_words, worker

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from tests.api.serverless.worker_process import free_port
 
+from quire.api.bench.server_side import free_port
 from quire.api.serverless import local_server
 from quire.api.serverless.front_door import FrontDoor
 from quire.api.serverless.local_server import LocalServer, StartFailed

@@ -11,8 +11,8 @@ import time
 from pathlib import Path
 
 import pytest
-from tests.api.serverless.worker_process import free_port
 
+from quire.api.bench.server_side import free_port
 from quire.api.serverless import local_server
 from quire.api.serverless.failures import ServerLost
 from quire.api.serverless.local_server import MAX_RESTARTS, LocalServer, StartFailed

@@ -5,13 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import quire
+from quire.api.bench.server_side import free_port
 
 # runs in every Python process of the worker: notes each address that something connects or sends to
 WATCHER = """\
@@ -27,12 +27,6 @@ sys.addaudithook(note)
 """
 LOOPBACK = ("'127.0.0.1'", "('127.0.0.1',", "'localhost'", "'::1'")
 LOCAL_FAMILIES = ("b'", "'/")  # unix sockets
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class WorkerProcess:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 from tests.base.config.conftest import make_card, make_machine
 
@@ -36,6 +37,9 @@ def test_sentence_transformers_files_decide_and_the_reason_is_told():
     assert told["runner"] == "pooling: BertModel is an encoder"
     assert told["pooling-type"] == "MEAN: 1_Pooling/config.json says so"
     assert told["pooling-task"] == "embed: vectors, normalised"
+    prompted = resolved(pooling=msgspec.structs.replace(ST, text_prompt="Q: "), is_encoder=True)
+    assert prompted.engine.pooler.text_prompt == "Q: " and "text-prompt" not in told
+    assert reasons(prompted)["text-prompt"].startswith("'Q: ': before each text")
     decoder = resolved(architecture="Qwen3ForCausalLM", has_layout=True, pooling_type="LAST")
     assert reasons(decoder)["runner"] == "pooling: the folder has modules.json, sentence-transformers' layout"
     assert not decoder.engine.pooler.normalizes  # the layout has no Normalize

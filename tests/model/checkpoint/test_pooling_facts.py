@@ -75,6 +75,38 @@ def test_the_layout_is_read(tmp_path, pooling, kind, refused):
     assert facts.has_layout and facts.normalizes and facts.max_tokens == 256 and facts.lowers_text
 
 
+@pytest.mark.parametrize(
+    ("config", "prompt"),
+    [
+        ({"default_prompt_name": "query", "prompts": {"query": "Q: ", "other": "O: "}}, "Q: "),
+        ({"default_prompt_name": "document"}, ""),  # sentence-transformers has two empty ones of its own
+        ({"default_prompt_name": "a", "prompts": {"a": None}}, ""),
+        ({"default_prompt_name": None, "prompts": {"query": "Q: "}}, ""),
+        ({"prompts": {"query": "Q: "}}, ""),
+    ],
+)
+def test_the_default_prompt_is_read(tmp_path, config, prompt):
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(config))
+    assert facts_of(tmp_path).text_prompt == ""  # no such layout
+    (tmp_path / "modules.json").write_text(json.dumps(MODULES[:2]))
+    (tmp_path / "1_Pooling").mkdir()
+    pooling = {"pooling_mode": "mean", "include_prompt": False}
+    (tmp_path / "1_Pooling" / "config.json").write_text(json.dumps(pooling))
+    facts = facts_of(tmp_path)
+    refused = "Pooling without the tokens of the prompt (include_prompt)" if prompt else ""
+    assert (facts.text_prompt, facts.refused_module) == (prompt, refused)
+
+
+def test_a_default_prompt_that_is_not_there_is_named(tmp_path):
+    (tmp_path / "modules.json").write_text(json.dumps(MODULES[:1]))
+    config = {"default_prompt_name": "b", "prompts": {"a": "A: "}}
+    (tmp_path / "config_sentence_transformers.json").write_text(json.dumps(config))
+    with pytest.raises(
+        CheckpointError, match="default_prompt_name is 'b', and prompts has only query, document, a"
+    ):
+        facts_of(tmp_path)
+
+
 def test_what_the_layout_cannot_have_is_named(tmp_path):
     dense = [*MODULES[:1], {"path": "2_Dense", "type": "sentence_transformers.models.Dense"}]
     (tmp_path / "modules.json").write_text(json.dumps(dense))

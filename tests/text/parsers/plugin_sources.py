@@ -128,6 +128,28 @@ class Unmade(ToolParser):
         raise RuntimeError("no such token")
 
 
+@ToolParserManager.register_module("held")
+class Held(ToolParser):
+    """[name name …] at the reply's end. Whatever could be the beginning of that is held back while it streams."""
+
+    def extract_tool_calls(self, model_output, request):
+        before, mark, names = model_output.partition("[")
+        if not mark or not names.endswith("]"):
+            return ExtractedToolCallInformation(tools_called=False, tool_calls=[], content=model_output)
+        calls = [ToolCall(function=FunctionCall(name=name, arguments="{}")) for name in names[:-1].split()]
+        return ExtractedToolCallInformation(tools_called=True, tool_calls=calls, content=before or None)
+
+    def extract_tool_calls_streaming(self, previous_text, current_text, delta_text, *_, **__):
+        before, mark, names = current_text.partition("[")
+        if not mark:
+            return DeltaMessage(content=delta_text)
+        if before[len(previous_text):]:
+            return DeltaMessage(content=before[len(previous_text):])
+        if "!" in names:
+            raise ValueError("no names")
+        return None
+
+
 @ReasoningParserManager.register_module("nano")
 class Nano(DeepSeekR1ReasoningParser):
     def extract_reasoning_content(self, model_output, request):
@@ -147,4 +169,16 @@ class Halves(ReasoningParser):
             return DeltaMessage(content=delta_text)
         reasoning, _, content = delta_text.partition("|")
         return DeltaMessage(reasoning_content=reasoning or None, content=content or None)
+
+
+@ReasoningParserManager.register_module("hasty")
+class Hasty(Halves):
+    """Holds back every space, in case the mark follows."""
+
+    def extract_reasoning_streaming(self, previous_text, current_text, *_, **__):
+        told = len("".join(previous_text.partition("|")).rstrip())
+        reasoning, mark, content = current_text.rstrip()[told:].partition("|")
+        if "|" in previous_text:
+            return DeltaMessage(content=reasoning)
+        return DeltaMessage(reasoning=reasoning or None, content=content or None)
 '''

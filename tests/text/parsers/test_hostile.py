@@ -100,6 +100,7 @@ def test_time_doubles_with_any_text_up_to_a_megabyte(tools, reasoning):
 def test_twenty_thousand_brackets_in_arguments_end_in_json(tools):
     for bracket in ("[", "{", '{"a":', "[{"):
         reply = parsed([opening(tools).rsplit("Ro", 1)[0], '", ', "\n" + bracket * 20_000], tools)
+        assert reply.calls
         for _, arguments in reply.calls:
             json.loads(arguments)
 

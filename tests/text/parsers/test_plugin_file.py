@@ -132,6 +132,37 @@ def test_a_class_that_cannot_stream_is_given_the_whole_reply(load, name, is_stre
 
 
 @pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize(
+    ("text", "content", "names"),
+    [
+        (
+            "Both: [now weather]",
+            "Both: ",
+            ["now", "weather"],
+        ),  # a last piece that needed two steps of the class
+        ("A list [1, 2", "A list [1, 2", []),
+        ("[", "[", []),
+        ("Three [1 [2 [3! and more", "Three [1 [2 [3! and more", []),  # it raises, with text in hand
+    ],
+)
+def test_what_a_class_still_holds_back_when_a_streamed_reply_ends_is_told(
+    load, text, content, names, is_streamed
+):
+    load(VLLM)
+    reply = read(text, "held", is_streamed=is_streamed)
+    assert (reply.content, [name for name, _ in reply.calls]) == (content, names)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
+@pytest.mark.parametrize("text", ["hm  ", "hm |yes ", "hm"])
+def test_reasoning_that_a_class_still_holds_back_is_told(load, text, is_streamed):
+    load(VLLM)
+    reasoning, _, content = text.partition("|")
+    reply = read(text, "", "hasty", is_streamed=is_streamed)
+    assert (reply.reasoning, reply.content) == (reasoning, content)
+
+
+@pytest.mark.parametrize("is_streamed", [False, True])
 @pytest.mark.parametrize("name", ["broken", "Unmade"])
 def test_what_a_class_raises_is_logged_and_the_text_is_content(load, caplog, name, is_streamed):
     load(VLLM)

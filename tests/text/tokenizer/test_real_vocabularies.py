@@ -30,8 +30,9 @@ def test_same_ids_and_text_as_transformers(name, tmp_path):
     oracle = transformers.AutoTokenizer.from_pretrained(tmp_path)
     tokenizer = Tokenizer.load(Path(tmp_path))
     for text in TEXTS:
-        ids = tokenizer.encode(text)
-        assert ids == oracle(text)["input_ids"]
+        ids, expected = tokenizer.encode(text), oracle(text, return_offsets_mapping=True)
+        assert ids == expected["input_ids"]
+        assert tokenizer.offsets(text, add_special_tokens=True) == expected["offset_mapping"]
         for skip in (False, True):
             assert tokenizer.decode(ids, skip_special_tokens=skip) == oracle.decode(
                 ids, skip_special_tokens=skip, clean_up_tokenization_spaces=False

@@ -18,7 +18,6 @@ from quire.worker.executor.worker import worker_class
 from tests.engine.client.test_process_client import read, wish
 from tests.model.tiny import engine_config, tiny_checkpoint
 
-MIB = 1 << 20
 LARGE = {"hidden_size": 512, "intermediate_size": 2048, "num_hidden_layers": 4}  # 60 MiB in float32
 PROMPT = list(range(5, 155)) * 3
 

@@ -55,7 +55,6 @@ class Engine:
         from quire.base.config import Asked
         from quire.base.observe import Progress
 
-        started_s = time.perf_counter()
         startup = prepare_startup(Asked.from_keywords(settings))
         self.config: EngineConfig = startup.resolution.engine
         weight_bytes = self.config.card.weight_bytes  # 0 without files: dummy weights are there at once
@@ -64,7 +63,6 @@ class Engine:
         self._client = InProcessClient(self.config, report)
         if weight_bytes:
             weights.finish()
-        self.load_s = time.perf_counter() - started_s
         self._num_requests = 0
 
     def submit(

@@ -105,10 +105,9 @@ def linear_cases(name: str, sizes: Dimensions, rows: list[int], dtype: torch.dty
                 weights = [op.prepare(noise(shape, dtype)) for _ in range(copies)]
                 return [partial(op, x_TK, weight) for weight in weights]
 
+            shown = name if found else f"{name} {number_type}"
             yield Case(
-                f"{name} {number_type if not found else ''} {projection} {count}×{inputs}→{outputs}".replace(
-                    "  ", " "
-                ),
+                f"{shown} {projection} {count}×{inputs}→{outputs}",
                 make,
                 weight_bytes,  # activations lie in caches, as in a step
                 2 * count * inputs * outputs,

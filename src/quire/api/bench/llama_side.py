@@ -32,7 +32,6 @@ class Llama:
         params.n_ctx = MAX_SEQUENCES * SEQUENCE_TOKENS
         params.kv_unified = False  # else every sequence's attention goes through all sequences' cache
         params.n_threads = params.n_threads_batch = num_threads
-        params.kv_unified = globals().get("UNIFIED", True)  # one sequence may take more than its even share
         self._context = llama_cpp.llama_init_from_model(model, params)
         self._batch = llama_cpp.llama_batch_init(BATCH_TOKENS, 0, 1)
         self._vocab_size = llama_cpp.llama_vocab_n_tokens(llama_cpp.llama_model_get_vocab(model))

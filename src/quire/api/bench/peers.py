@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import shutil
-import socket
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +12,7 @@ from typing import Any
 
 from quire.api.bench.engine import say
 from quire.api.bench.gguf_file import FORMATS, write_gguf
+from quire.api.bench.server_side import free_port
 from quire.base.errors import ConfigError
 from quire.base.hardware import probe_machine
 
@@ -117,9 +117,7 @@ def _vllm_side(folder: Path) -> dict[str, Any]:
 
 def _server(command: Sequence[str], environment: Mapping[str, str]) -> dict[str, Any]:
     """On a free port of this machine. Without prefixes: a figure's prompts may begin like another's."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     place = ["--host", "127.0.0.1", "--port", str(port), "--served-model-name", SERVED_NAME]
     return {
         "side": "server",

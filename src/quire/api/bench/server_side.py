@@ -6,6 +6,7 @@ import asyncio
 import atexit
 import json
 import os
+import socket
 import subprocess
 import time
 import urllib.request
@@ -29,6 +30,13 @@ def server_side(described: dict[str, Any]) -> Run:
             raise RuntimeError(f"{described['command'][0]} ended with code {server.returncode}")
         time.sleep(POLL_S)
     return url_side(described)
+
+
+def free_port() -> int:
+    """Of this machine, for a server that is to be started."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
 
 
 def _stop(server: subprocess.Popen[bytes]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import selectors
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +17,7 @@ from typing import Any
 from quire.api.bench.engine import say
 from quire.api.bench.options import Options, positive, whole, write_file, write_result
 from quire.api.bench.pictures import figure_picture
+from quire.api.bench.server_side import free_port
 from quire.api.bench.shapes import SHAPES, write_shape
 from quire.base.errors import QuireError
 from quire.model.checkpoint import BUILTIN_MODEL
@@ -77,10 +77,8 @@ def _measure(name: str, words: list[str], num_runs: int, limit_s: float) -> dict
 
 def start(words: Sequence[str], limit_s: float) -> dict[str, Any]:
     """Start a server with these words, time its lines, stop it. Raises QuireError when it does not get ready."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [sys.executable, "-m", "quire", "serve", *words, "--host", "127.0.0.1", "--port", str(port)]
+    place = ["--host", "127.0.0.1", "--port", str(free_port())]
+    command = [sys.executable, "-m", "quire", "serve", *words, *place]
     began_s = time.monotonic()
     with tempfile.TemporaryFile("w+") as complaints:
         server = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=complaints)

@@ -49,15 +49,13 @@ class Asked:
         return cls._layered(flags, warnings, environ, table)
 
     @classmethod
-    def from_keywords(
-        cls, keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None, table: Table = SETTINGS
-    ) -> Asked:
+    def from_keywords(cls, keywords: Mapping[str, Any], environ: Mapping[str, str] | None = None) -> Asked:
         """Read Python keywords (`LLM(**keywords)`) and the environment. None means not given. Raises ConfigError."""
         given = {}
         for name, value in keywords.items():
-            setting = table.by_dest.get(name)
+            setting = SETTINGS.by_dest.get(name)
             if setting is None:
-                close = ", ".join(nearest(name, table.by_dest, 3))
+                close = ", ".join(nearest(name, SETTINGS.by_dest, 3))
                 raise ConfigError(f"{name} is not a setting; the nearest are {close}", setting=name)
             if setting.is_for_server:
                 raise ConfigError(
@@ -65,7 +63,7 @@ class Asked:
                 )
             if value is not None:
                 given[name] = Given(read_value(setting, value, f"{name}="), "keyword", f"{name}=")
-        return cls._layered(given, [], environ, table)
+        return cls._layered(given, [], environ, SETTINGS)
 
     @classmethod
     def _layered(

@@ -14,10 +14,11 @@ class PoolingFacts(msgspec.Struct, frozen=True, kw_only=True):
     the trunk: a language model's head, one classifier of the pooled state ("sequence") or of every token ("token"),
     a reward model's two layers of every token ("reward"), or nothing. `has_layout` is true of a folder in
     sentence-transformers' layout, whose `pooling_type`, `normalizes` and `max_tokens` are then known (empty and None
-    where its files leave them out). `activation` is the one the files name for scores. `dimensions` are the lengths
-    that embeddings may be cut to; None for every length, if `is_matryoshka`. `refused_module` names a part of the
-    layout that Quire cannot run. `classifier_from_token` are tokens whose rows of a language model's head make a
-    classifier, `classifier_method` how.
+    where its files leave them out); `text_prompt` is what it puts before each text that becomes a vector.
+    `activation` is the one the files name for scores. `dimensions` are the lengths that embeddings may be cut to;
+    None for every length, if `is_matryoshka`. `refused_module` names a part of the layout that Quire cannot run.
+    `classifier_from_token` are tokens whose rows of a language model's head make a classifier, `classifier_method`
+    how.
     """
 
     architecture: str = ""
@@ -31,6 +32,7 @@ class PoolingFacts(msgspec.Struct, frozen=True, kw_only=True):
     normalizes: bool = False
     max_tokens: int | None = None
     lowers_text: bool = False
+    text_prompt: str = ""
     refused_module: str = ""
     is_matryoshka: bool = False
     dimensions: list[int] | None = None

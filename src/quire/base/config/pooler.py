@@ -21,7 +21,8 @@ class PoolerConfig(msgspec.Struct, frozen=True, kw_only=True):
     `uses_activation` whether either is done where a request does not say. Scores have `logit_mean` taken off
     and are divided by `logit_sigma` first. `dimensions` is the default length of vectors, `allowed_dimensions`
     the lengths that may be asked for (None: any if `is_matryoshka`). Prompts of up to `max_embed_len` tokens
-    are embedded in chunks of the context's length where `enable_chunked_processing` is on.
+    are embedded in chunks of the context's length where `enable_chunked_processing` is on. `text_prompt` comes
+    before each text that becomes a vector.
     """
 
     task: Literal["embed", "classify", "token_embed", "token_classify"]
@@ -46,3 +47,4 @@ class PoolerConfig(msgspec.Struct, frozen=True, kw_only=True):
     enable_chunked_processing: bool = False
     max_embed_len: int | None = None
     lowers_text: bool = False
+    text_prompt: str = ""

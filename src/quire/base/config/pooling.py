@@ -48,6 +48,11 @@ def choose_pooling(asked: Asked, card: ModelCard) -> tuple[PoolerConfig | None, 
     if given.flag("enable_flash_late_interaction", True) is False:
         reason = "without effect: Quire compares late interaction's vectors in one way"
         decisions.append(Decision("late-interaction", "false", reason, ""))
+    if facts.text_prompt and head == "none":
+        reason = (
+            "before each text: config_sentence_transformers.json's default_prompt_name; token ids have none"
+        )
+        decisions.append(Decision("text-prompt", repr(facts.text_prompt), reason, ""))
     _check_chunks(pooler)
     done = "normalised" if pooler.normalizes and pooler.uses_activation else "as they are"
     what = f"vectors, {done}" if head == "none" else f"{pooler.num_labels} scores, {pooler.activation}"
@@ -80,6 +85,7 @@ def _pooler(given: Fields, card: ModelCard, head: HeadKind, kinds: PoolerConfig)
         enable_chunked_processing=given.flag("enable_chunked_processing", False) is True,
         max_embed_len=given.whole("max_embed_len", 1),
         lowers_text=facts.lowers_text,
+        text_prompt=facts.text_prompt,
     )
 
 

@@ -96,11 +96,13 @@ def _layout(folder: Path) -> dict[str, Any]:
     modules = _read(path)
     if not isinstance(modules, list) or not all(isinstance(module, dict) for module in modules):
         raise CheckpointError(f"{path} must hold a list of modules; download it again.")
-    facts: dict[str, Any] = {"has_layout": True}
+    facts: dict[str, Any] = {"has_layout": True, "text_prompt": _default_prompt(folder)}
     for module in modules:
         kind = str(module.get("type", "")).rpartition(".")[2]
         if kind == "Pooling":
-            facts |= _pooling(folder / _inside(path, module) / "config.json")
+            facts |= _pooling(
+                folder / _inside(path, module) / "config.json", has_prompt=facts["text_prompt"] != ""
+            )
         elif kind == "Normalize":
             facts["normalizes"] = True
         elif kind != "Transformer":
@@ -116,10 +118,27 @@ def _inside(path: Path, module: dict[str, Any]) -> str:
     return name
 
 
-def _pooling(path: Path) -> dict[str, Any]:
+def _default_prompt(folder: Path) -> str:
+    """What sentence-transformers puts before each text unless a call says otherwise."""
+    path = folder / "config_sentence_transformers.json"
+    config = _read(path) if path.is_file() else {}
+    name = config.get("default_prompt_name") if isinstance(config, dict) else None
+    if name is None:
+        return ""
+    prompts = {"query": "", "document": ""} | (config.get("prompts") or {})
+    if name not in prompts:
+        raise CheckpointError(
+            f"{path}: default_prompt_name is {name!r}, and prompts has only {', '.join(prompts)}; mend the file."
+        )
+    return str(prompts[name] or "")
+
+
+def _pooling(path: Path, *, has_prompt: bool) -> dict[str, Any]:
     config = _read(path)
     if not isinstance(config, dict):
         raise CheckpointError(f"{path} must hold a JSON object; download it again.")
+    if has_prompt and config.get("include_prompt") is False:
+        return {"refused_module": "Pooling without the tokens of the prompt (include_prompt)"}
     if isinstance(config.get("pooling_mode"), str):
         kind, asked = _MODE_NAMES.get(config["pooling_mode"], ""), [config["pooling_mode"]]
     else:

@@ -225,10 +225,10 @@ def escaped(text: str) -> str:
     return quoted(text)[1:-1]
 
 
-def mended(text: str, *, quote: str = "") -> tuple[str, bool]:
+def mended(text: str) -> tuple[str, bool]:
     """`text` as one JSON value, and whether that took all of it."""
     source = Source(text)
     source.end()
     pieces: list[str] = []
-    run(JsonCopier(source, pieces.append, quote=quote).copy())
+    run(JsonCopier(source, pieces.append).copy())
     return "".join(pieces), not source.text[source.at :].strip()

@@ -20,6 +20,7 @@ from quire.text.parsers.vllm_stand_ins import (
     ChatCompletionRequest,
     ChatCompletionToolsParam,
     DeltaMessage,
+    ExtractedToolCallInformation,
     FunctionDefinition,
 )
 from quire.text.tokenizer import Tokenizer
@@ -121,25 +122,23 @@ def _method(parser: Any, *names: str) -> Callable[..., Any] | None:
     return None
 
 
-def _missing(*_: object) -> Any:
-    raise NotImplementedError("it has no method that reads a whole reply")
-
-
 class VllmStage(ABC):
-    """What both stages share: the reply so far, and what becomes of it when the class raises."""
+    """What both stages share: the reply so far, what of it was told, and what becomes of the rest when the class
+    raises."""
 
     def __init__(self, parser: type[Any], ask: PluginAsk, whole: Names, streaming: Names) -> None:
-        self._name = parser.__name__
+        self._class = parser
         self._ask = ask
+        self._whole_names = whole
         self._text = ""
         self._ids: list[int] = []
+        self._told: dict[type[Event], str] = {Reasoning: "", Content: ""}
         self._is_over = False  # the rest is content as it stands
         self._parser: Any = None
         try:
             self._parser = ask.make(parser)
         except Exception:  # noqa: BLE001  whatever somebody else's code raises
             self._give_up()
-        self._extract = _method(self._parser, *whole) or _missing
         self._extract_piece = _method(self._parser, *streaming) if ask.request.stream else None
 
     @property
@@ -148,34 +147,57 @@ class VllmStage(ABC):
 
     def feed(self, text: str, token_ids: Sequence[int] = ()) -> list[Event]:
         if self._is_over:
-            return [Content(text)] if text else []
+            return _content(text)
         before, before_ids = self._text, self._ids
         self._text, self._ids = before + text, [*before_ids, *token_ids]
         if self._extract_piece is None:
             return []
         try:
-            return self._piece(before, text, before_ids, list(token_ids))
+            events = self._piece(before, text, before_ids, list(token_ids))
         except NotImplementedError:
             self._extract_piece = None  # it says that it reads whole replies only
             return []
         except Exception:  # noqa: BLE001  whatever somebody else's code raises
             self._give_up()
-            return [Content(text)] if text else []
+            return self._untold(text)
+        for event in events:
+            if isinstance(event, Content | Reasoning):
+                self._told[type(event)] += event.text
+        return events
 
     def finish(self) -> list[Event]:
         if self._is_over or not self._text:
             return []
-        try:
-            return self._whole() if self._extract_piece is None else self._end()
-        except Exception:  # noqa: BLE001  whatever somebody else's code raises
-            self._give_up()
-            return [Content(self._text)] if self._extract_piece is None else []
+        events: list[Event] = []
+        for step in (self._rest, self._open_arguments):
+            try:
+                events += step()
+            except Exception:  # noqa: BLE001  whatever somebody else's code raises
+                self._give_up()
+                events += self._untold()
+        return events
 
     def _give_up(self) -> None:
         logger.warning(
-            "%s of a plugin file failed; the rest of the reply is content", self._name, exc_info=True
+            "%s of a plugin file failed; the rest of the reply is content",
+            self._class.__name__,
+            exc_info=True,
         )
         self._is_over = True
+
+    def _untold(self, piece: str = "") -> list[Event]:
+        """What the class still had in hand when it raised, which `piece` ends; `piece` alone where that cannot be
+        said, since what was told is not how the reply begins."""
+        told = "".join(self._told.values())
+        is_known = not self.num_calls and self._text.startswith(told)
+        return _content(self._text[len(told) :] if is_known else piece)
+
+    def _read_whole(self) -> Any:
+        """What the class makes of the whole reply: a new object, since one that read pieces is in any state."""
+        extract = _method(self._ask.make(self._class), *self._whole_names)
+        if extract is None:
+            raise NotImplementedError("it has no method that reads a whole reply")
+        return extract(self._text, self._ask.request)
 
     def _pieces(self, before: str, text: str, before_ids: list[int], token_ids: list[int]) -> dict[str, Any]:
         """vLLM's arguments for one piece."""
@@ -193,11 +215,11 @@ class VllmStage(ABC):
         """What one more piece comes to."""
 
     @abstractmethod
-    def _whole(self) -> list[Event]:
-        """What the whole reply comes to."""
+    def _rest(self) -> list[Event]:
+        """What the whole reply comes to beyond what its pieces did; nothing where the two do not agree."""
 
-    def _end(self) -> list[Event]:
-        """What is left to tell where all pieces were read."""
+    def _open_arguments(self) -> list[Event]:
+        """What the class still knows of the last call's arguments."""
         return []
 
 
@@ -225,8 +247,12 @@ class ReasoningStage(VllmStage):
             return []
         return _reasoning_and_content(delta.reasoning or delta.reasoning_content, delta.content)
 
-    def _whole(self) -> list[Event]:
-        return _reasoning_and_content(*self._extract(self._text, self._ask.request))
+    def _rest(self) -> list[Event]:
+        reasoning, content = (text or "" for text in self._read_whole())
+        told, told_content = self._told[Reasoning], self._told[Content]
+        if not (reasoning.startswith(told) and content.startswith(told_content)):
+            return []
+        return _reasoning_and_content(reasoning[len(told) :], content[len(told_content) :])
 
 
 class CallsStage(VllmStage):
@@ -235,11 +261,12 @@ class CallsStage(VllmStage):
     def __init__(self, parser: type[Any], ask: PluginAsk, max_calls: int | None) -> None:
         super().__init__(parser, ask, ("extract_tool_calls",), ("extract_tool_calls_streaming",))
         self._max_calls = max_calls
-        self._told: dict[int, str] = {}  # arguments so far, by the class's own number of the call
+        self._arguments: list[str] = []  # of each call so far
+        self._places: dict[int, int] = {}  # of calls among those, by the class's own number
 
     @property
     def num_calls(self) -> int:
-        return len(self._told)
+        return len(self._arguments)
 
     def _piece(self, before: str, text: str, before_ids: list[int], token_ids: list[int]) -> list[Event]:
         assert self._extract_piece is not None
@@ -248,53 +275,67 @@ class CallsStage(VllmStage):
         return [] if delta is None else self._told_by(delta)
 
     def _told_by(self, delta: DeltaMessage) -> list[Event]:
-        events: list[Event] = [Content(delta.content)] if delta.content else []
+        events = _content(delta.content)
         for call in delta.tool_calls or ():
             function: Any = call.function
             if function is None:
                 continue
-            if function.name and call.index not in self._told:
-                events += self._begin(call.index, function.name, call.id)
+            if function.name and call.index not in self._places:
+                self._places[call.index] = self.num_calls
+                events += self._begin(function.name, call.id)
             if function.arguments:
-                events += self._go_on(call.index, function.arguments)
+                # KeyError where the call has no name yet
+                events += self._go_on(self._places[call.index], function.arguments)
         return events
 
-    def _begin(self, number: int, name: str, call_id: str | None) -> list[Event]:
-        self._told[number] = ""
-        place = len(self._told) - 1
+    def _begin(self, name: str, call_id: str | None) -> list[Event]:
+        place = self.num_calls
+        self._arguments.append("")
         return [CallBegin(place, name, call_id or long_id())] if self._shows(place) else []
 
-    def _go_on(self, number: int, text: str) -> list[Event]:
-        self._told[number] += text  # KeyError where the call has no name yet
-        place = list(self._told).index(number)
-        return [CallArguments(place, text)] if self._shows(place) else []
+    def _go_on(self, place: int, text: str) -> list[Event]:
+        self._arguments[place] += text
+        return [CallArguments(place, text)] if text and self._shows(place) else []
 
     def _shows(self, place: int) -> bool:
         return self._max_calls is None or place < self._max_calls
 
-    def _end(self) -> list[Event]:
-        """Arguments that a class keeps in `prev_tool_call_arr` and has not told when the reply ends, as many do."""
-        known = self._parser.prev_tool_call_arr
-        if not self._told or not known:
+    def _rest(self) -> list[Event]:
+        found: ExtractedToolCallInformation = self._read_whole()
+        made = found.tool_calls if found.tools_called else []
+        calls = [(one.function.name, one.function.arguments or "{}", one.id) for one in made]
+        content = found.content
+        if content is None:
+            content = "" if found.tools_called else self._text
+        told = self._told[Content]
+        if len(calls) < self.num_calls or not content.startswith(told):
             return []
-        number, told = next(reversed(self._told.items()))
+        events = _content(content[len(told) :])
+        for place, (name, arguments, call_id) in enumerate(calls):
+            if place == self.num_calls:
+                events += self._begin(name, call_id)
+            events += self._go_on(place, _beyond(self._arguments[place], arguments))
+        return events
+
+    def _open_arguments(self) -> list[Event]:
+        """Arguments that a class keeps in `prev_tool_call_arr` and has not told when the reply ends, as many do."""
+        known = getattr(self._parser, "prev_tool_call_arr", None) if self._places else None
+        if not known:
+            return []
         arguments = known[-1].get("arguments", {})
         whole = arguments if isinstance(arguments, str) else json.dumps(arguments, ensure_ascii=False)
-        return self._go_on(number, whole[len(told) :]) if whole.startswith(told) and whole != told else []
+        return self._go_on(self.num_calls - 1, _beyond(self._arguments[-1], whole))
 
-    def _whole(self) -> list[Event]:
-        found = self._extract(self._text, self._ask.request)
-        if not found.tools_called:
-            content = found.content if found.content is not None else self._text
-            return [Content(content)] if content else []
-        events: list[Event] = [Content(found.content)] if found.content else []
-        calls = [(one.function.name, one.function.arguments or "{}", one.id) for one in found.tool_calls]
-        for number, (name, arguments, call_id) in enumerate(calls):
-            events += self._begin(number, name, call_id)
-            events += self._go_on(number, arguments)
-        return events
+
+def _beyond(told: str, whole: str) -> str:
+    """What the whole has beyond what was told; empty where it begins otherwise."""
+    return whole[len(told) :] if whole.startswith(told) else ""
+
+
+def _content(text: str | None) -> list[Event]:
+    return [Content(text)] if text else []
 
 
 def _reasoning_and_content(reasoning: str | None, content: str | None) -> list[Event]:
     events: list[Event] = [Reasoning(reasoning)] if reasoning else []
-    return [*events, Content(content)] if content else events
+    return events + _content(content)

@@ -10,7 +10,15 @@ from quire.text.pooling.outputs import (
     ScoringOutput,
     ScoringRequestOutput,
 )
-from quire.text.pooling.preparing import Pooled, PooledPrompt, collect, pool, pooler_of, prepare_pooling
+from quire.text.pooling.preparing import (
+    Pooled,
+    PooledPrompt,
+    collect,
+    pool,
+    pooler_of,
+    prepare_pooling,
+    with_text_prompt,
+)
 from quire.text.pooling.scoring import compare, way_to_score
 
 __all__ = [
@@ -30,4 +38,5 @@ __all__ = [
     "pooler_of",
     "prepare_pooling",
     "way_to_score",
+    "with_text_prompt",
 ]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -21,7 +21,8 @@ from quire.text.session import EngineClient, Session, check_known_ids, check_pro
 
 Numbers = npt.NDArray[np.float32]
 Side = Literal["left", "right"]
-Pair = tuple[str, str]
+Pair: TypeAlias = tuple[str, str]
+Prompt: TypeAlias = str | list[int] | Pair
 VECTOR_TASKS = ("embed", "token_embed")
 
 
@@ -61,7 +62,7 @@ def pooler_of(config: EngineConfig) -> PoolerConfig:
 
 def prepare_pooling(
     session: Session,
-    prompt: str | list[int] | Pair,
+    prompt: Prompt,
     pooling: PoolingParams,
     *,
     request_id: str,
@@ -94,6 +95,14 @@ def prepare_pooling(
         for number, part in enumerate(parts)
     ]
     return PooledPrompt(requests, prompt if isinstance(prompt, str) else None, normalizes_mean)
+
+
+def with_text_prompt(prompt: Prompt, task: str | None, config: EngineConfig) -> Prompt:
+    """The prompt as a caller gave it, with what the model's files put before a text that becomes a vector."""
+    pooler = pooler_of(config)
+    if not isinstance(prompt, str) or not prompt or (task or pooler.task) not in VECTOR_TASKS:
+        return prompt
+    return pooler.text_prompt + prompt
 
 
 async def pool(client: EngineClient, prompt: PooledPrompt) -> Pooled:
@@ -231,7 +240,7 @@ def _context_tokens(config: EngineConfig) -> int:
 
 
 def _tokenized(
-    session: Session, prompt: str | list[int] | Pair, most: int | None, adds_special: bool, side: Side
+    session: Session, prompt: Prompt, most: int | None, adds_special: bool, side: Side
 ) -> tuple[list[int], int]:
     """(token ids, where a second text begins)."""
     if isinstance(prompt, tuple):

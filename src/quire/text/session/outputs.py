@@ -49,7 +49,8 @@ class RequestOutput:
     """News of one request. `outputs` holds the samples this output is about, in order of their index.
 
     With deltas, only samples with news are listed and `prompt_logprobs` comes once; otherwise every sample is
-    listed. `times` (time.monotonic() stamps) comes with the last output, the one with `finished` set.
+    listed. `times` (time.monotonic() stamps) comes with the last output, the one with `finished` set. A prompt of
+    vectors has no `prompt_token_ids`.
     """
 
     request_id: str

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
+
 from quire.base.config import EngineConfig
-from quire.base.errors import InvalidValue
-from quire.base.messages import SamplingParams
+from quire.base.errors import InvalidValue, Unsupported
+from quire.base.messages import PromptEmbeddings, SamplingParams
 from quire.text.session.limits import check_token_ids
 from quire.text.tokenizer import Tokenizer
 
@@ -32,6 +34,23 @@ def truncated_length(sampling: SamplingParams, config: EngineConfig) -> int | No
 def context_tokens(config: EngineConfig) -> int:
     """The longest sequence, prompt and output, that the model and the KV pool can hold."""
     return min(config.max_model_len, config.cache.num_blocks * config.cache.block_size)
+
+
+def check_goes_with_vectors(sampling: SamplingParams) -> None:
+    """Raises Unsupported naming a field that speaks of the prompt's tokens."""
+    for field, is_asked in (
+        ("prompt_logprobs", sampling.prompt_logprobs is not None),
+        ("truncate_prompt_tokens", sampling.truncate_prompt_tokens is not None),
+    ):
+        if is_asked:
+            raise Unsupported(
+                f"{field} is not supported with prompt_embeds: vectors are no tokens", field=field
+            )
+
+
+def vectors_key(vectors: PromptEmbeddings) -> str:
+    """What sets these vectors apart from all others where prefixes are looked up."""
+    return hashlib.sha256(vectors.dtype.encode() + vectors.data).hexdigest()
 
 
 def check_prompt(prompt: str | list[int], config: EngineConfig) -> None:

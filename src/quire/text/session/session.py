@@ -5,14 +5,14 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
 import msgspec
 
 from quire.base.config import EngineConfig
 from quire.base.constraints import Constraint, Grammar
 from quire.base.errors import EngineFault, InvalidValue, Unsupported
-from quire.base.messages import EngineRequest, SamplingParams, TokenEvent
+from quire.base.messages import EngineRequest, PromptEmbeddings, SamplingParams, TokenEvent
 from quire.text.grammar import GrammarChecker, after_reasoning, ask_grammar
 from quire.text.parsers import ReasoningFormat
 from quire.text.session import prompt as prompts
@@ -26,6 +26,7 @@ from quire.text.session.thinking import thinking_budget
 from quire.text.template import ChatTemplate
 from quire.text.tokenizer import WITHOUT, Tokenizer
 
+Prompt: TypeAlias = str | list[int] | PromptEmbeddings
 STRUCTURED = "structured_outputs"
 _THREAD_CHARS = 20_000  # tokenising more than this would hold the event loop for tens of milliseconds
 
@@ -55,7 +56,6 @@ class Session:
         sampling_defaults: Mapping[str, Any] | None = None,
         *,
         limits: RequestLimits | None = None,
-        grammars: GrammarChecker | None = None,
         stream_interval_tokens: int = 1,
     ) -> None:
         self.client = client
@@ -63,7 +63,7 @@ class Session:
         self.tokenizer = tokenizer
         self.template = template
         self.limits = limits or RequestLimits(max_n=config.max_n)
-        self.grammars = grammars or GrammarChecker(config)
+        self.grammars = GrammarChecker(config)
         self.extra_arguments: frozenset[str] = frozenset()  # the engine says which its logits processors read
         self._stream_interval_tokens = stream_interval_tokens
         self._default_max_tokens = (sampling_defaults or {}).get("max_tokens")
@@ -80,7 +80,7 @@ class Session:
 
     def prepare_now(
         self,
-        prompt: str | list[int],
+        prompt: Prompt,
         sampling: SamplingParams,
         *,
         request_id: str,
@@ -93,18 +93,9 @@ class Session:
 
         `reasoning` is what `thinking_token_budget` counts.
         """
-        arrival_s = time.monotonic()
-        keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
-        token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
-        request = self._finish(
-            token_ids,
-            sampling,
-            request_id=request_id,
-            priority=priority,
-            cache_salt=cache_salt,
-            arrival_s=arrival_s,
-            reasoning=reasoning,
-        )
+        begun = self._begin(prompt, sampling, request_id, priority, cache_salt)
+        token_ids = self._token_ids(prompt, sampling, add_special_tokens)
+        request = self._finish(begun, token_ids, reasoning)
         grammar = self._grammar_of(sampling)
         if grammar is None:
             return request
@@ -113,7 +104,7 @@ class Session:
 
     async def prepare(
         self,
-        prompt: str | list[int],
+        prompt: Prompt,
         sampling: SamplingParams,
         *,
         request_id: str,
@@ -128,23 +119,12 @@ class Session:
         `grammar` holds the reply in place of the one that `sampling` asks for. A reply that may begin with
         `reasoning` is held to it from the end of that on, unless the server is told otherwise.
         """
-        arrival_s = time.monotonic()
-        keep_tokens = self._check_early(prompt, sampling, request_id, priority, cache_salt)
+        begun = self._begin(prompt, sampling, request_id, priority, cache_salt)
         if isinstance(prompt, str) and len(prompt) > _THREAD_CHARS:
-            token_ids = await asyncio.to_thread(
-                self._token_ids, prompt, sampling, keep_tokens, add_special_tokens
-            )
+            token_ids = await asyncio.to_thread(self._token_ids, prompt, sampling, add_special_tokens)
         else:
-            token_ids = self._token_ids(prompt, sampling, keep_tokens, add_special_tokens)
-        request = self._finish(
-            token_ids,
-            sampling,
-            request_id=request_id,
-            priority=priority,
-            cache_salt=cache_salt,
-            arrival_s=arrival_s,
-            reasoning=reasoning,
-        )
+            token_ids = self._token_ids(prompt, sampling, add_special_tokens)
+        request = self._finish(begun, token_ids, reasoning)
         grammar = grammar or self._grammar_of(sampling)
         if grammar is None:
             return request
@@ -240,22 +220,23 @@ class Session:
             template_kwargs=template_kwargs,
         )
 
-    def detokenize(self, token_ids: list[int], *, skip_special_tokens: bool = False) -> str:
+    def detokenize(self, token_ids: list[int]) -> str:
         """Text of ids that a caller gave. Raises InvalidValue naming `tokens` when one is out of vocabulary."""
         if not self.config.has_tokenizer:
             raise Unsupported(f"tokens cannot be spelled: {WITHOUT}", field="tokens")
         check_token_ids("tokens", token_ids, max(self.config.card.vocab_size, self.tokenizer.vocab_size))
-        return self.tokenizer.decode(token_ids, skip_special_tokens=skip_special_tokens)
+        return self.tokenizer.decode(token_ids, skip_special_tokens=False)
 
-    def _check_early(
+    def _begin(
         self,
-        prompt: str | list[int],
+        prompt: Prompt,
         sampling: SamplingParams,
         request_id: str,
         priority: int,
         cache_salt: str,
-    ) -> int | None:
-        """Everything that can be refused before tokenising; returns how many prompt tokens to keep, if bounded."""
+    ) -> EngineRequest:
+        """Everything that can be refused before tokenising is; the request without what only the tokens tell."""
+        arrival_s = time.monotonic()
         if self.config.pooler is not None:
             raise Unsupported("this model is pooled into vectors or scores and generates nothing")
         self.limits.verify_names(request_id, priority, cache_salt)
@@ -263,8 +244,23 @@ class Session:
         check_extra_args(sampling.extra_args, self.extra_arguments)
         if not self.config.has_tokenizer:
             self._refuse_texts(sampling)
-        prompts.check_prompt(prompt, self.config)
-        return prompts.truncated_length(sampling, self.config)
+        vectors: PromptEmbeddings | None = None
+        if isinstance(prompt, PromptEmbeddings):
+            prompts.check_goes_with_vectors(sampling)
+            vectors = prompt
+        else:
+            prompts.check_prompt(prompt, self.config)
+        return EngineRequest(
+            request_id=request_id,
+            prompt_token_ids=[],
+            sampling=sampling,
+            eos_token_ids=self.config.card.eos_token_ids,
+            priority=priority,
+            arrival_s=arrival_s,
+            cache_salt=cache_salt,
+            embeddings=vectors,
+            media_keys=[] if vectors is None else [prompts.vectors_key(vectors)],
+        )
 
     def _refuse_texts(self, sampling: SamplingParams) -> None:
         """What speaks of text means nothing to an engine that knows ids only."""
@@ -287,13 +283,10 @@ class Session:
             )
         return ask_grammar(asked, self.config.grammar)
 
-    def _token_ids(
-        self,
-        prompt: str | list[int],
-        sampling: SamplingParams,
-        keep_tokens: int | None,
-        add_special_tokens: bool,
-    ) -> list[int]:
+    def _token_ids(self, prompt: Prompt, sampling: SamplingParams, add_special_tokens: bool) -> list[int]:
+        if isinstance(prompt, PromptEmbeddings):
+            return [0] * prompt.num_tokens  # they only hold the places
+        keep_tokens = prompts.truncated_length(sampling, self.config)
         keeps_start = sampling.truncation_side == "right"
         if isinstance(prompt, str):
             return prompts.encode_prompt(
@@ -309,17 +302,10 @@ class Session:
         return prompt[:keep_tokens] if keeps_start else prompt[-keep_tokens:]
 
     def _finish(
-        self,
-        token_ids: list[int],
-        sampling: SamplingParams,
-        *,
-        request_id: str,
-        priority: int,
-        cache_salt: str,
-        arrival_s: float,
-        reasoning: ReasoningFormat | None,
+        self, begun: EngineRequest, token_ids: list[int], reasoning: ReasoningFormat | None
     ) -> EngineRequest:
         """Check what only the tokens tell, resolve what was left open, and seal the request."""
+        sampling = begun.sampling
         prompts.check_length(token_ids, sampling, self.config)
         resolved = resolve_sampling(
             sampling,
@@ -328,15 +314,11 @@ class Session:
             default_max_tokens=self._default_max_tokens,
         )
         assert resolved.seed is not None
-        return EngineRequest(
-            request_id=request_id,
+        return msgspec.structs.replace(
+            begun,
             prompt_token_ids=token_ids,
             sampling=resolved,
             seed=resolved.seed,
-            eos_token_ids=self.config.card.eos_token_ids,
             bad_words_token_ids=spell_bad_words(sampling.bad_words or [], self.tokenizer, self.limits),
-            priority=priority,
-            arrival_s=arrival_s,
-            cache_salt=cache_salt,
             thinking=thinking_budget(sampling, reasoning, self.tokenizer, token_ids),
         )

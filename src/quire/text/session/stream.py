@@ -119,7 +119,7 @@ class OutputStream:
         return RequestOutput(
             request_id=self.request.request_id,
             prompt=self.prompt_text,
-            prompt_token_ids=self.request.prompt_token_ids,
+            prompt_token_ids=[] if self.request.embeddings is not None else self.request.prompt_token_ids,
             outputs=outputs,
             finished=self.finished,
             prompt_logprobs=FlatLogprobs(prompt_logprobs)

@@ -132,6 +132,12 @@ class Tokenizer:
         offsets = self._backend.encode(text, add_special_tokens=False).offsets
         return text if len(offsets) <= max_tokens else text[: offsets[max_tokens - 1][1]]
 
+    def offsets(self, text: str, *, add_special_tokens: bool) -> list[tuple[int, int]]:
+        """Where in `text` each of `encode`'s tokens begins and ends, in characters; (0, 0) for those around it."""
+        offsets = self._backend.encode(text, add_special_tokens=add_special_tokens).offsets
+        before, after = (self._prefix_ids, self._suffix_ids) if add_special_tokens else ([], [])
+        return [*((0, 0) for _ in before), *offsets, *((0, 0) for _ in after)]
+
     def special_ids_within(self, texts: tuple[str, ...]) -> frozenset[int]:
         """The special tokens that are part of any of `texts`, remembered: such lists are few, tokens many."""
         known = self._within.get(texts)

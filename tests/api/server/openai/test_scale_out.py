@@ -22,6 +22,7 @@ async def open_http(make_service, connect):
     service = make_service(enable_scale_out=True)
     async with connect(service) as client:
         client.engine = service.client
+        client.session = service.session
         yield client
 
 
@@ -94,6 +95,37 @@ async def test_each_prompt_of_a_completion_is_rendered(open_http, tokenizer):
     rendered = (await open_http.post("/v1/completions/render", json=body)).json()
     assert [one["token_ids"] for one in rendered] == [tokenizer.encode("one"), tokenizer.encode("two three")]
     assert not open_http.engine.requests
+
+
+async def test_the_places_of_a_prompts_tokens_are_told(open_http, tokenizer):
+    text = "one, zwölf 🌞 three"
+    (rendered,) = (
+        await open_http.post("/v1/completions/render", json={"prompt": text, "return_token_offsets": True})
+    ).json()
+    places = rendered["token_offsets"]
+    assert len(places) == len(rendered["token_ids"])
+    shown = [(start, end) for start, end in places if end]
+    assert "".join(text[start:end] for start, end in dict.fromkeys(shown)) == text
+    assert [start for start, _ in shown] == sorted(start for start, _ in shown)
+
+    chat = {"messages": HELLO, "return_token_offsets": True}
+    rendered = (await open_http.post(f"{CHAT}/render", json=chat)).json()
+    written = open_http.session.render_chat(HELLO)
+    assert [written[start:end] for start, end in rendered["token_offsets"]] == [
+        tokenizer.decode([token], skip_special_tokens=False) for token in rendered["token_ids"]
+    ]
+    reply = await open_http.post("/inference/v1/generate", json=rendered)
+    assert reply.status_code == 200, reply.text
+
+    for body in ({"prompt": [5, 6], "return_token_offsets": True}, {"prompt": "a"}):
+        (rendered,) = (await open_http.post("/v1/completions/render", json=body)).json()
+        assert "token_offsets" not in rendered
+    cut = {"prompt": text, "return_token_offsets": True, "truncate_prompt_tokens": 2}
+    for path, body in (("/v1/completions/render", cut), (CHAT, chat)):
+        reply = await open_http.post(path, json=body)
+        assert (reply.status_code, reply.json()["error"]["param"]) == (400, "return_token_offsets"), (
+            reply.text
+        )
 
 
 async def test_forced_calls_are_rendered_as_a_grammar(make_service, connect):

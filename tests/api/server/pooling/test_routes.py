@@ -7,6 +7,7 @@ import json
 from functools import partial
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -74,6 +75,25 @@ async def test_texts_ids_batches_and_messages_are_the_same_prompt(embedder, pool
     reply = await post(embedder, "/v1/embeddings", messages=messages)
     rendered = await vectors(embedder, "user: a quire ")
     assert np.array_equal(np.array([reply["data"][0]["embedding"]], np.float32), rendered)
+
+
+async def test_texts_have_the_prompt_of_the_models_files_before_them(embedder, pooled_service, monkeypatch):
+    """As if it were written out; token ids and conversations have none."""
+    texts, ids, talk = ["a quire", "of pages"], [5, 6], [{"role": "user", "content": "a quire"}]
+    pair = {"text_1": "a quire", "text_2": "of pages"}
+    written = await vectors(embedder, [f"find: {text}" for text in texts])
+    scored = await post(embedder, "/score", **{name: f"find: {text}" for name, text in pair.items()})
+    bare, told = await vectors(embedder, ids), await post(embedder, "/v1/embeddings", messages=talk)
+
+    session = pooled_service(runner="pooling").session
+    pooler = msgspec.structs.replace(session.config.pooler, text_prompt="find: ")
+    monkeypatch.setattr(session, "config", msgspec.structs.replace(session.config, pooler=pooler))
+    assert np.array_equal(await vectors(embedder, texts), written)
+    cohere = await post(embedder, "/v2/embed", texts=texts, embedding_types=["float"])
+    assert np.array_equal(np.array(cohere["embeddings"]["float"], np.float32), written)
+    assert (await post(embedder, "/score", **pair))["data"] == scored["data"]
+    assert np.array_equal(await vectors(embedder, ids), bare)
+    assert (await post(embedder, "/v1/embeddings", messages=talk))["data"] == told["data"]
 
 
 async def test_numbers_are_written_as_asked(embedder):

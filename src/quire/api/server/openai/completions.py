@@ -19,7 +19,7 @@ from quire.api.server.generation import Prepared, generate
 from quire.api.server.openai.completion_text import CompletionText
 from quire.api.server.openai.intake import read_generation
 from quire.api.server.openai.logprobs import LogprobSpeller
-from quire.api.server.openai.prompt_embeds import read_embeddings, with_embeddings
+from quire.api.server.openai.prompt_embeds import read_embeddings
 from quire.api.server.openai.protocol_completions import (
     COMPLETION_FIELDS,
     CompletionChoice,
@@ -102,7 +102,7 @@ async def _prepare_call(
     if not service.engine_config.has_tokenizer:
         _answer_in_ids(fields)
     vectors = await _vectors(service, fields)
-    prompts = [[0] * one.num_tokens for one in vectors] if vectors else _prompts(fields.prompt)
+    prompts = vectors or _prompts(fields.prompt)
     sampling = _sampling(session, fields)
     if len(prompts) * sampling.n > MAX_CHOICES:
         raise InvalidValue(
@@ -120,8 +120,6 @@ async def _prepare_call(
             cache_salt=fields.cache_salt or "",
             add_special_tokens=fields.add_special_tokens is not False,
         )
-        if vectors:
-            engine_request = with_embeddings(engine_request, vectors[number])
         if bounds_tokens:
             engine_request = _bounded(engine_request, DEFAULT_MAX_TOKENS)
         beams = beam_params(session, fields, engine_request.sampling)

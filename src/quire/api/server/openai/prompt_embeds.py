@@ -1,4 +1,4 @@
-"""Prompts of vectors: what a request sends as `prompt_embeds`, read without torch, and made into an engine request.
+"""Prompts of vectors: what a request sends as `prompt_embeds`, read without torch.
 
 Taken are a matrix of safetensors and one that `torch.save` wrote, in base64. Of the latter's pickle only the opcodes
 of one plain tensor are understood, and understood means compared: nothing is imported, called or made of it.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hashlib
 import io
 import json
 import pickletools
@@ -17,14 +16,11 @@ import zipfile
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-import msgspec
-import numpy as np
-
+from quire.api.prompts import checked_vectors, embedding_width, wrong_vectors
 from quire.base.config import EngineConfig
-from quire.base.errors import InvalidValue, Unsupported
-from quire.base.messages import EngineRequest, PromptEmbeddings
+from quire.base.errors import InvalidValue
+from quire.base.messages import PromptEmbeddings
 
-FIELD = "prompt_embeds"
 Matrix: TypeAlias = tuple[str, list[int], bytes]  # dtype, shape, numbers row after row
 
 _SAFETENSORS = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
@@ -32,13 +28,6 @@ _STORAGES = {
     "torch FloatStorage": "float32",
     "torch BFloat16Storage": "bfloat16",
     "torch HalfStorage": "float16",
-}
-_BYTES = {"float32": 4, "bfloat16": 2, "float16": 2}
-# bits of a number, and those that are all set in NaN and in infinities
-_EXPONENTS: dict[str, tuple[str, int]] = {
-    "float32": ("<u4", 0x7F80_0000),
-    "bfloat16": ("<u2", 0x7F80),
-    "float16": ("<u2", 0x7C00),
 }
 # what the standard library raises of bytes that are no archive, no pickle, or of another shape than is looked for
 _MALFORMED = (LookupError, TypeError, ValueError, ArithmeticError, EOFError, OSError, RuntimeError)
@@ -50,7 +39,7 @@ _OVERHEAD_BYTES = 16 * 1024  # of a file around its numbers
 def read_embeddings(text: str, config: EngineConfig) -> PromptEmbeddings:
     """Raises InvalidValue naming `prompt_embeds` for what is no finite matrix as wide as the model's embedding, of at
     least one row and fewer than the context holds."""
-    width: int = config.card.hf_config.get("word_embed_proj_dim") or config.card.hidden_size
+    width = embedding_width(config)
     most_bytes = config.max_model_len * width * 4 + _OVERHEAD_BYTES
     if len(text) > most_bytes * 4 // 3 + 4:
         raise _wrong(f"has more numbers than {config.max_model_len} rows of {width}, the model's context")
@@ -59,38 +48,11 @@ def read_embeddings(text: str, config: EngineConfig) -> PromptEmbeddings:
     except (binascii.Error, ValueError):
         raise _wrong("is no base64") from None
     dtype, shape, numbers = _of_torch(data) if data[:2] == b"PK" else _of_safetensors(data)
-    if len(shape) == 3 and shape[0] == 1:  # a batch of one
-        shape = shape[1:]
-    if len(shape) != 2 or shape[0] < 1 or shape[1] != width:
-        raise _wrong(f"has the shape {tuple(shape)[:8]}, and this model takes (tokens, {width})")
-    if len(numbers) != shape[0] * width * _BYTES[dtype]:
-        raise _wrong(f"holds {len(numbers)} bytes for the shape {tuple(shape)} of {dtype}")
-    bits, exponent = _EXPONENTS[dtype]
-    if (np.frombuffer(numbers, bits) & exponent == exponent).any():
-        raise _wrong("holds numbers that are not finite")
-    return PromptEmbeddings(dtype=dtype, num_tokens=shape[0], data=numbers)
-
-
-def with_embeddings(request: EngineRequest, embeddings: PromptEmbeddings) -> EngineRequest:
-    """The request, whose token ids only hold the places, with vectors in their stead. Raises Unsupported naming a
-    field that speaks of the prompt's tokens."""
-    sampling = request.sampling
-    for field, is_asked in (
-        ("prompt_logprobs", sampling.prompt_logprobs is not None),
-        ("truncate_prompt_tokens", sampling.truncate_prompt_tokens is not None),
-    ):
-        if is_asked:
-            raise Unsupported(f"{field} is not supported with {FIELD}: vectors are no tokens", field=field)
-    digest = hashlib.sha256(embeddings.dtype.encode() + embeddings.data).hexdigest()
-    return msgspec.structs.replace(request, embeddings=embeddings, media_keys=[*request.media_keys, digest])
+    return checked_vectors(dtype, shape, numbers, config)
 
 
 def _wrong(what: str) -> InvalidValue:
-    return InvalidValue(
-        f"{FIELD} {what}; send a finite matrix of float32, bfloat16 or float16, written by safetensors or "
-        "torch.save, in base64",
-        field=FIELD,
-    )
+    return wrong_vectors(what, ", written by safetensors or torch.save, in base64")
 
 
 def _of_safetensors(data: bytes) -> Matrix:

@@ -41,9 +41,33 @@ from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import EngineRequest, OutputKind, SamplingParams
 from quire.text.session import RequestOutput, Session
 
+OFFSETS = "return_token_offsets"
+
+
+class RenderChat(ChatRequest, kw_only=True, forbid_unknown_fields=True):
+    """`return_token_offsets` asks where in the prompt's text each of its tokens stands."""
+
+    return_token_offsets: bool | None = None
+
+
+class RenderCompletion(CompletionRequest, kw_only=True, forbid_unknown_fields=True):
+    """As RenderChat."""
+
+    return_token_offsets: bool | None = None
+
+
+def _with_offsets(struct: type[msgspec.Struct], fields: FieldTable) -> FieldTable:
+    refused = {name: why for name, why in fields.refused.items() if name != OFFSETS}
+    return FieldTable(taken=names_of(struct), harmless=fields.harmless, refused=refused)
+
+
+RENDER_CHAT_FIELDS = _with_offsets(RenderChat, CHAT_FIELDS)
+RENDER_COMPLETION_FIELDS = _with_offsets(RenderCompletion, COMPLETION_FIELDS)
+
 
 class GenerateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Tokens in. `sampling_params` are named as SamplingParams' fields are."""
+    """Tokens in. `sampling_params` are named as SamplingParams' fields are. `token_offsets`, of render, say where in
+    the prompt's text each token begins and ends, in characters; (0, 0) of tokens that are put around it."""
 
     token_ids: list[Int]
     sampling_params: dict[str, Any] = {}
@@ -53,11 +77,12 @@ class GenerateRequest(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, 
     stream_options: StreamOptions | None = None
     cache_salt: str | None = None
     priority: Int = 0
+    token_offsets: list[tuple[Int, Int]] | None = None
 
 
 GENERATE_FIELDS = FieldTable(
-    taken=names_of(GenerateRequest),
-    harmless={},
+    taken=[name for name in names_of(GenerateRequest) if name != "token_offsets"],
+    harmless={"token_offsets": list},  # of the text, which is not here
     refused={
         "features": Refusal("prompts are tokens alone"),
         "kv_transfer_params": Refusal("keys and values are not moved between servers"),
@@ -95,20 +120,20 @@ def require_scale_out(service: Service) -> None:
 async def render_chat(service: Service, request: Request) -> Response:
     require_scale_out(service)
     session = service.generating_session()
-    fields = await read_generation(service, request, ChatRequest, CHAT_FIELDS)
+    fields = await read_generation(service, request, RenderChat, RENDER_CHAT_FIELDS)
     head = reply_head(service, request, fields, prefix="chatcmpl")
     call = await prepare_chat(service, session, fields, head, fields.messages)
-    return json_reply(_rendered(call.dialogue.prepared, fields, head.id))
+    return json_reply(_rendered(session, call.dialogue.prepared, fields, head.id))
 
 
 async def render_completions(service: Service, request: Request) -> Response:
     require_scale_out(service)
     session = service.generating_session()
-    fields = await read_generation(service, request, CompletionRequest, COMPLETION_FIELDS)
+    fields = await read_generation(service, request, RenderCompletion, RENDER_COMPLETION_FIELDS)
     head = reply_head(service, request, fields, prefix="cmpl")
     call = await prepare_completions(service, session, fields, head)
     return json_reply(
-        [_rendered(item, fields, f"{head.id}-{number}") for number, item in enumerate(call.prepared)]
+        [_rendered(session, item, fields, f"{head.id}-{number}") for number, item in enumerate(call.prepared)]
     )
 
 
@@ -121,7 +146,9 @@ async def refuse_derender(service: Service, request: Request) -> Response:
     )
 
 
-def _rendered(item: Prepared, fields: ChatRequest | CompletionRequest, request_id: str) -> GenerateRequest:
+def _rendered(
+    session: Session, item: Prepared, fields: RenderChat | RenderCompletion, request_id: str
+) -> GenerateRequest:
     if item.beams is not None:
         raise Unsupported(
             "use_beam_search is not supported by render: a search takes many requests",
@@ -141,7 +168,24 @@ def _rendered(item: Prepared, fields: ChatRequest | CompletionRequest, request_i
         stream_options=fields.stream_options,
         cache_salt=fields.cache_salt,
         priority=fields.priority,
+        token_offsets=_offsets(session, item, fields) if fields.return_token_offsets else None,
     )
+
+
+def _offsets(
+    session: Session, item: Prepared, fields: RenderChat | RenderCompletion
+) -> list[tuple[int, int]] | None:
+    """None for a prompt that came in tokens."""
+    if fields.truncate_prompt_tokens is not None:
+        raise Unsupported(
+            f"{OFFSETS} is not supported with truncate_prompt_tokens; send what is left of the text",
+            field=OFFSETS,
+        )
+    if item.prompt_text is None:
+        return None
+    usual = isinstance(fields, CompletionRequest)  # a chat template writes its own
+    adds = usual if fields.add_special_tokens is None else fields.add_special_tokens
+    return session.tokenizer.offsets(item.prompt_text, add_special_tokens=adds)
 
 
 def _portable_sampling(request: EngineRequest) -> SamplingParams:

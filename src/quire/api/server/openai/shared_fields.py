@@ -159,7 +159,9 @@ REFUSED: dict[str, Refusal] = {
     "watermarking": Refusal("outputs carry no watermark"),
     "return_weight_versions": Refusal("weights do not change while the server runs", unless=(False,)),
     "routed_experts_prompt_start": Refusal("expert routing is not reported", unless=(0,)),
-    "return_token_offsets": Refusal("use completions' logprobs.text_offset", unless=(False,)),
+    "return_token_offsets": Refusal(
+        "a prompt's are told by …/render, a reply's by completions' logprobs.text_offset", unless=(False,)
+    ),
     "mm_payload": Refusal("this model takes text only"),
 }
 

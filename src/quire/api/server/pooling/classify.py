@@ -50,9 +50,7 @@ async def classify(service: Service, request: Request) -> Response:
         use_activation=fields.use_activation,
         truncate_prompt_tokens=fields.truncate_prompt_tokens,
     )
-    prompts, adds_special_tokens = read_prompts(call, fields)
-    prepared = await prepare(call, prompts, pooling, fields, adds_special_tokens=adds_special_tokens)
-    pooled = await run(call, prepared)
+    pooled = await run(call, await prepare(call, read_prompts(call, fields), pooling, fields))
     labels = pooler_of(session.config).labels
     data = [
         Classified(index, labels[int(one.data.argmax())], one.data.tolist(), len(one.data))

@@ -15,7 +15,7 @@ from quire.api.server.fields import FieldTable, Refusal
 from quire.api.server.openai.shared_fields import Int, names_of
 from quire.api.server.pooling.fields import PoolingFields
 from quire.api.server.pooling.numbers import Numbers, packed
-from quire.api.server.pooling.prompts import open_call, prepare, prompts_of, run
+from quire.api.server.pooling.prompts import Prompts, open_call, prepare, prompts_of, run
 from quire.api.server.pooling.usage import usage_of
 from quire.api.server.replies import json_reply
 from quire.api.server.service import Service
@@ -67,7 +67,7 @@ async def embed(service: Service, request: Request) -> Response:
         dimensions=asked.output_dimension,
         truncate_prompt_tokens=longest if asked.max_tokens is None else asked.max_tokens,
     )
-    texts = prompts_of(list(asked.texts), field="texts")
+    texts = Prompts(prompts_of(list(asked.texts), field="texts"))
     pooled = await run(call, await prepare(call, texts, pooling, fields, field="texts"))
     arrays = [one.data for one in pooled]
     by_type = {kind: [_WRITERS[kind](array) for array in arrays] for kind in asked.embedding_types}

@@ -36,8 +36,6 @@ async def embeddings(service: Service, request: Request) -> Response:
         use_activation=fields.use_activation,
         truncate_prompt_tokens=fields.truncate_prompt_tokens,
     )
-    prompts, adds_special_tokens = read_prompts(call, fields)
-    prepared = await prepare(call, prompts, pooling, fields, adds_special_tokens=adds_special_tokens)
-    pooled = await run(call, prepared)
+    pooled = await run(call, await prepare(call, read_prompts(call, fields), pooling, fields))
     arrays = [one.data for one in pooled]
     return numbers_reply(call, fields, arrays, usage_of(service, pooled), kind="embedding")

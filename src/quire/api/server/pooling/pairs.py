@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from quire.api.server.openai.shared_fields import Int
 from quire.api.server.pooling.fields import PoolingFields
-from quire.api.server.pooling.prompts import MAX_PROMPTS, Call, Prompt, prepare, run
+from quire.api.server.pooling.prompts import MAX_PROMPTS, Call, Prompts, prepare, run
 from quire.base.errors import InvalidValue, Unsupported
 from quire.base.messages import PoolingParams
 from quire.text.pooling import Pooled, compare, way_to_score
@@ -46,16 +46,14 @@ async def score_pairs(
         truncate_prompt_tokens=fields.truncate_prompt_tokens,
     )
     if way == "classifier":
-        prompts: list[Prompt] = list(cut)
+        prompts = Prompts(cut)
         if template:
-            prompts = [_rendered(call.session, pair, fields.instruction) for pair in cut]
-        prepared = await prepare(
-            call, prompts, pooling, fields, adds_special_tokens=not template, field=names[1]
-        )
-        pooled = await run(call, prepared)
+            rendered = [_rendered(call.session, pair, fields.instruction) for pair in cut]
+            prompts = Prompts(rendered, adds_special_tokens=False, is_rendered=True)
+        pooled = await run(call, await prepare(call, prompts, pooling, fields, field=names[1]))
         return [float(one.data[0]) for one in pooled], pooled
     texts = list(dict.fromkeys(text for pair in cut for text in pair))  # each is computed once
-    pooled = await run(call, await prepare(call, texts, pooling, fields, field=names[1]))
+    pooled = await run(call, await prepare(call, Prompts(texts), pooling, fields, field=names[1]))
     vectors = {text: one.data for text, one in zip(texts, pooled, strict=True)}
     return [compare(vectors[query], vectors[document]) for query, document in cut], pooled
 

@@ -23,7 +23,7 @@ from quire.api.server.request_id import choose_request_id
 from quire.api.server.service import DRAINING_RETRY_S, Service
 from quire.base.errors import EngineDead, EngineFault, InvalidValue
 from quire.base.messages import PoolingParams
-from quire.text.pooling import Pooled, PooledPrompt, pool, prepare_pooling
+from quire.text.pooling import Pooled, PooledPrompt, pool, prepare_pooling, with_text_prompt
 from quire.text.session import Session
 
 logger = logging.getLogger("quire.server")
@@ -48,6 +48,16 @@ class Call:
         return f"{self.id}-{number}-{uuid.uuid4().hex[:8]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """`adds_special_tokens`: those that a model wants around a text. A chat template writes its own, and the whole of
+    what `is_rendered`."""
+
+    bodies: Sequence[Prompt]
+    adds_special_tokens: bool = True
+    is_rendered: bool = False
+
+
 def open_call(
     service: Service, session: Session, request: Request, fields: PoolingFields, *, prefix: str
 ) -> Call:
@@ -57,8 +67,7 @@ def open_call(
     return Call(service, session, request, f"{prefix}-{request_id}", int(time.time()), model)
 
 
-def read_prompts(call: Call, fields: PromptFields) -> tuple[list[Prompt], bool]:
-    """(prompts, whether the tokens a model wants around a text are added): those of a template are in it."""
+def read_prompts(call: Call, fields: PromptFields) -> Prompts:
     if (fields.input is None) == (fields.messages is None):
         raise InvalidValue("send either input or messages", field="input")
     if fields.messages is not None:
@@ -66,8 +75,8 @@ def read_prompts(call: Call, fields: PromptFields) -> tuple[list[Prompt], bool]:
         if fields.add_generation_prompt is None and not fields.continue_final_message:
             fields.add_generation_prompt = False  # nobody is to answer
         text = render(call.service, call.session, fields, messages, tools=None)
-        return [text], bool(fields.add_special_tokens)
-    return prompts_of(fields.input), fields.add_special_tokens is not False
+        return Prompts([text], bool(fields.add_special_tokens), is_rendered=True)
+    return Prompts(prompts_of(fields.input), fields.add_special_tokens is not False)
 
 
 def prompts_of(given: str | list[str | int | list[int]] | None, *, field: str = "input") -> list[Prompt]:
@@ -91,14 +100,17 @@ def prompts_of(given: str | list[str | int | list[int]] | None, *, field: str = 
 
 async def prepare(
     call: Call,
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     pooling: PoolingParams,
     fields: PoolingFields,
     *,
-    adds_special_tokens: bool = True,
     field: str = "input",
 ) -> list[PooledPrompt]:
     """Errors about a prompt name `field`. Long texts are tokenised beside the event loop."""
+
+    bodies = prompts.bodies
+    if not prompts.is_rendered:
+        bodies = [with_text_prompt(body, pooling.task, call.session.config) for body in bodies]
 
     def prepare_all() -> list[PooledPrompt]:
         with renamed({"prompt": field}):
@@ -110,13 +122,13 @@ async def prepare(
                     request_id=call.engine_id(number),
                     priority=fields.priority,
                     cache_salt=fields.cache_salt or "",
-                    add_special_tokens=adds_special_tokens,
+                    add_special_tokens=prompts.adds_special_tokens,
                     truncation_side=fields.truncation_side or "right",
                 )
-                for number, prompt in enumerate(prompts)
+                for number, prompt in enumerate(bodies)
             ]
 
-    num_chars = sum(map(_num_chars, prompts))
+    num_chars = sum(map(_num_chars, bodies))
     return await asyncio.to_thread(prepare_all) if num_chars > _THREAD_CHARS else prepare_all()
 
 

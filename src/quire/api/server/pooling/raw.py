@@ -42,8 +42,6 @@ async def pooling(service: Service, request: Request) -> Response:
         returned_token_ids=fields.returned_token_ids,
         truncate_prompt_tokens=fields.truncate_prompt_tokens,
     )
-    prompts, adds_special_tokens = read_prompts(call, fields)
-    prepared = await prepare(call, prompts, asked, fields, adds_special_tokens=adds_special_tokens)
-    pooled = await run(call, prepared)
+    pooled = await run(call, await prepare(call, read_prompts(call, fields), asked, fields))
     arrays = [one.data for one in pooled]
     return numbers_reply(call, fields, arrays, usage_of(service, pooled), kind="pooling")

@@ -215,7 +215,7 @@ IN_SHORT = (
                 idle("vLLM 0.33 ignores it too; Quire has one way to compute attention"),
                 "Turn cascade attention off."),
     ROWS.option("enable-prompt-embeds", kinds.switch(), False, {},
-                "Let completions bring vectors in place of a prompt's tokens (prompt_embeds).", is_for_server=True),
+                "Let completions bring vectors in place of a prompt's tokens (prompt_embeds)."),
     ROWS.option("config-format", kinds.choice("auto", "hf", "mistral"), "auto", {}, "Format of the model config.",
                 value_states=by_value(refused("Quire reads Hugging Face's config.json only"), "mistral")),
     ROWS.json("pooler-config", "PoolerConfig", {},
