@@ -29,6 +29,17 @@ def test_bars_are_as_long_as_their_values_and_cut_past_the_limit():
     assert "a<b" in [text.text for text in root.iter(f"{SVG}text")]
 
 
+def test_bars_of_each_scale_are_compared_with_each_other_alone():
+    bars = [Bar("a", 2, "n", scale="s"), Bar("b", 1, "n", scale="s"), Bar("c", 300, "n", scale="tok/s")]
+    drawn = [
+        bar for bar in ET.fromstring(bar_chart("T", "", bars)).iter(f"{SVG}rect") if bar.get("height") == "16"
+    ]
+    first, half, other = (float(bar.get("width")) for bar in drawn)
+    assert first == other == pytest.approx(2 * half, rel=0.01)
+    tops = [float(bar.get("y")) for bar in drawn]
+    assert tops[2] - tops[1] > tops[1] - tops[0]  # scales stand apart
+
+
 def test_a_line_goes_through_its_points():
     root = ET.fromstring(line_chart("T", "x", "y", [Line("l", [(1, 10), (2, 20)])]))
     points = root.find(f"{SVG}polyline").get("points").split()

@@ -23,6 +23,7 @@ from quire.model.layers import CausalLM
 from quire.model.loading import build_network, load_model, packed_cache
 from quire.model.loading.packed_file import END_BYTES
 from quire.model.loading.place import take
+from tests.model.kernels.test_large_pages import flags_at
 from tests.model.tiny import Driver, engine_config, random_prompts, tiny_checkpoint
 
 PROMPTS = random_prompts((5, 33))
@@ -72,9 +73,12 @@ def _files(cache: Path) -> list[str]:
 @pytest.mark.parametrize("scheme", ["", "int8"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["qwen3", "gpt2", "qwen3_moe"])
-def test_mapped_weights_are_the_packed_ones(family: str, dtype: str, scheme: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("strategy", ["auto", "lazy"])
+def test_cached_weights_are_the_packed_ones(
+    strategy: str, family: str, dtype: str, scheme: str, tmp_path: Path
+) -> None:
     folder = tiny_checkpoint(family, tmp_path / family)
-    config = _config(folder, tmp_path / "cache", dtype=dtype, quantization=scheme)
+    config = _config(folder, tmp_path / "cache", dtype=dtype, quantization=scheme, read_strategy=strategy)
     want = _bytes(_plain(config), config)
     assert _bytes(load_model(config), config) == want  # written, then read
     for path in folder.glob("*.safetensors"):
@@ -99,18 +103,24 @@ def _keep_only_key_material(path: Path) -> None:
 def test_logits_are_the_same(qwen: Path, tmp_path: Path) -> None:
     config = _config(qwen, tmp_path)
     load_model(config)
-    mapped = Driver(load_model(config), torch.float32).run(PROMPTS, 16)
+    cached = Driver(load_model(config), torch.float32).run(PROMPTS, 16)
     packed = Driver(_plain(config), torch.float32).run(PROMPTS, 16)
-    assert all(torch.equal(one, other) for one, other in zip(mapped, packed, strict=True))
+    assert all(torch.equal(one, other) for one, other in zip(cached, packed, strict=True))
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mapped files")
-def test_weights_are_in_memory_once(qwen: Path, tmp_path: Path) -> None:
-    config = _config(qwen, tmp_path)
+@pytest.mark.parametrize("strategy", ["auto", "lazy", "eager"])
+def test_weights_are_in_memory_once(strategy: str, qwen: Path, tmp_path: Path) -> None:
+    """Mapped where that is asked for; else in memory of the process's own, on large pages."""
+    config = _config(qwen, tmp_path, read_strategy=strategy)
     for _ in range(2):
         network = load_model(config)
         maps = Path("/proc/self/maps").read_text()
-        assert str(tmp_path) in maps and str(qwen) not in maps
+        assert (str(tmp_path) in maps) == (strategy == "lazy") and str(qwen) not in maps
+        if strategy != "lazy" and Path("/sys/kernel/mm/transparent_hugepage").exists():
+            weight = network.get_submodule("blocks.0.attention.qkv").weight
+            assert "hg" in flags_at(weight.tensors()["packed"].data_ptr())
+            del weight
         del network
     assert str(tmp_path) not in Path("/proc/self/maps").read_text()
 

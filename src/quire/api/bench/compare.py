@@ -21,7 +21,8 @@ from quire.api.bench.engine import prompts, say
 from quire.api.bench.formats import choose
 from quire.api.bench.options import Options, positive, whole, write_file, write_result
 from quire.api.bench.peers import PEERS, peer_sides, quire_server, usable_peers
-from quire.api.bench.pictures import figure_picture
+from quire.api.bench.pictures import comparison_picture
+from quire.api.bench.resting import PROCESSES, UNSEEN_S, processor_seconds, wait_for_rest
 from quire.api.bench.serve import first_model
 from quire.api.bench.shapes import SHAPES, write_shape
 from quire.api.bench.statistics import spread
@@ -32,7 +33,6 @@ from quire.base.hardware import probe_machine
 DEFAULTS = {"max_model_len": 1024, "kv_cache_memory_bytes": 1 << 30}
 VOCABULARY = 1300  # what random prompts are drawn from; every model has more
 END_LIMIT_S = 20.0
-SETTLE_S = 0.3  # the last side's threads go to sleep
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +97,11 @@ class Side:
         self._process.stdin.flush()
         return float(self._answer()["seconds"])
 
+    @property
+    def session(self) -> int:
+        """Of the process and all that it started."""
+        return self._process.pid
+
     def close(self) -> None:
         """Its servers may take a while to end properly; what is left then is killed."""
         self._process.terminate()
@@ -147,12 +152,11 @@ def compare(words: Sequence[str]) -> int:
     print("\n".join(_line(row) for row in rows))
     write_result(asked.output_json, {"versions": versions, "measurements": results, "ratios": rows})
     if asked.plot:
-        bars = [
-            (f"{figure}: {name}", spread(values)["median"], name)
+        medians = {
+            figure: {name: spread(values)["median"] for name, values in by_name.items()}
             for figure, by_name in results.items()
-            for name, values in by_name.items()
-        ]
-        write_file(asked.plot, figure_picture("Medians", "", bars))
+        }
+        write_file(asked.plot, comparison_picture(medians))
     return code
 
 
@@ -225,12 +229,13 @@ def _measurements(
     stack: ExitStack,
     versions: dict[str, str],
 ) -> Iterator[tuple[str, str, float]]:
-    """(side, figure, value): two starts of each side, then every figure in every round, side after side. The sides'
-    versions are put into `versions`."""
+    """(side, figure, value): two starts of each side, then every figure in every round, side after side, when all
+    have come to rest. The sides' versions are put into `versions`."""
     for name, description in described.items():  # fills the page cache, and is not counted
         Side(name, description, asked.limit_s).close()
-    sides = []
+    sides: list[Side] = []
     for name, description in described.items():
+        _rest(sides, described)
         side = Side(name, description, asked.limit_s)
         stack.callback(side.close)
         sides.append(side)
@@ -242,8 +247,16 @@ def _measurements(
             side.measure(figure, -1)  # warm
         for seed in range(asked.num_rounds):
             for side in sides:
-                time.sleep(SETTLE_S)
+                _rest(sides, described)
                 yield side.name, figure.name, side.measure(figure, seed)
+
+
+def _rest(sides: Sequence[Side], described: Mapping[str, Mapping[str, Any]]) -> None:
+    """Until the processes of all sides are idle; a while for a server that was not started here."""
+    if sides:
+        is_seen = PROCESSES.exists() and all(described[side.name]["side"] != "url" for side in sides)
+        leaders = [side.session for side in sides]
+        say(str(wait_for_rest(lambda: processor_seconds(leaders), 0.0 if is_seen else UNSEEN_S)))
 
 
 def compared(

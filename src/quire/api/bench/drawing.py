@@ -9,7 +9,7 @@ from html import escape
 COLOURS = ("#2a6f97", "#e07a1f", "#4f9d69", "#8d5a97", "#b23a48", "#6b705c")
 WIDTH, LEFT, RIGHT, TOP = 860, 70, 20, 56
 PLOT_HEIGHT = 320
-BAR_HEIGHT = 22
+BAR_HEIGHT, SCALE_GAP = 22, 10
 PAST_LIMIT = 1.2  # how far past its limit a bar is drawn
 
 
@@ -23,12 +23,13 @@ class Line:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """One bar; `group` chooses its colour, `note` stands behind it."""
+    """One bar; `group` chooses its colour, `note` stands behind it. Bars of one `scale` are drawn to one scale."""
 
     name: str
     value: float
     note: str
     group: str = ""
+    scale: str = ""
 
 
 def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) -> str:
@@ -56,35 +57,39 @@ def line_chart(title: str, x_label: str, y_label: str, lines: Sequence[Line]) ->
             parts.append(f'<circle cx="{x:.1f}" cy="{y:.1f}" r="3" fill="{colour}"/>')
     parts.append(text(LEFT + inner / 2, TOP + PLOT_HEIGHT + 38, x_label, anchor="middle"))
     parts.append(text(12, TOP - 14, y_label))
-    parts.append(_legend([line.name for line in lines]))
+    if len(lines) > 1:
+        parts.append(_legend([line.name for line in lines]))
     return _page(title, TOP + PLOT_HEIGHT + 52, parts)
 
 
 def bar_chart(title: str, unit: str, bars: Sequence[Bar], *, limit: float = 0.0) -> str:
-    """Horizontal bars, one below the other; with `limit` a line stands there, and bars far past it are cut short."""
+    """Horizontal bars, one below the other, those of one scale together; with `limit`, for bars of one scale, a line
+    stands there, and bars far past it are cut short."""
     names_width = 10 + 7 * max(len(bar.name) for bar in bars)
     inner = WIDTH - names_width - 190
-    longest = max(max(bar.value for bar in bars), limit) or 1.0
-    if limit:
-        longest = min(longest, limit * PAST_LIMIT)
     groups = list(dict.fromkeys(bar.group for bar in bars))
-    bottom = TOP + len(bars) * BAR_HEIGHT
+    scales = list(dict.fromkeys(bar.scale for bar in bars))
+    longest = {scale: max(bar.value for bar in bars if bar.scale == scale) or 1.0 for scale in scales}
+    bottom = TOP + len(bars) * BAR_HEIGHT + (len(scales) - 1) * SCALE_GAP
     parts = []
     if limit:
-        x = names_width + 8 + inner * limit / longest
+        longest = dict.fromkeys(scales, min(max(limit, *longest.values()), limit * PAST_LIMIT))
+        x = names_width + 8 + inner * limit / longest[scales[0]]
         parts.append(
             f'<line x1="{x:.1f}" y1="{TOP - 6}" x2="{x:.1f}" y2="{bottom}" stroke="#222" stroke-dasharray="4"/>'
         )
         parts.append(text(x, bottom + 14, f"{limit:g} {unit}", anchor="middle"))
     for index, bar in enumerate(bars):
-        y = TOP + index * BAR_HEIGHT
-        length = inner * min(bar.value / longest, 1.0)
+        y = TOP + index * BAR_HEIGHT + scales.index(bar.scale) * SCALE_GAP
+        length = inner * min(bar.value / longest[bar.scale], 1.0)
         colour = COLOURS[groups.index(bar.group) % len(COLOURS)]
         parts.append(text(names_width, y + 14, bar.name, anchor="end"))
         parts.append(
             f'<rect x="{names_width + 8}" y="{y}" width="{length:.1f}" height="{BAR_HEIGHT - 6}" fill="{colour}"/>'
         )
         parts.append(text(names_width + 14 + length, y + 13, bar.note))
+    if len(scales) > 1:
+        parts.append(text(12, TOP - 14, "each measure to its own scale"))
     if groups != [""]:
         parts.append(_legend(groups))
     return _page(title, bottom + 24, parts)

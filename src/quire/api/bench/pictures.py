@@ -9,13 +9,15 @@ from quire.api.bench.drawing import Bar, Line, bar_chart, line_chart
 
 
 def latency_picture(run: Mapping[str, Any], names: Mapping[str, str]) -> str:
-    """Median and percentiles of each measure of a run against a server."""
+    """Mean and percentiles of each measure of a run against a server, to a scale of its own: a whole request takes so
+    much longer than a token that one scale would show nothing of tokens."""
     bars = []
     for name, title in names.items():
         suffix = f"_{name}_ms"
         for key, value in run.items():
             if key.endswith(suffix) and not key.startswith("std"):
-                bars.append(Bar(f"{title}, {key.removesuffix(suffix)}", value, f"{value:.2f} ms", name))
+                note = f"{value:.2f} ms"
+                bars.append(Bar(f"{title}, {key.removesuffix(suffix)}", value, note, name, scale=name))
     return bar_chart(f"Latency of {run['model_id']}: {run['completed']} requests", "ms", bars)
 
 
@@ -47,6 +49,16 @@ def percentile_picture(title: str, latencies_ms: Sequence[float]) -> str:
     ordered = sorted(latencies_ms)
     points = [(100 * (index + 1) / len(ordered), value) for index, value in enumerate(ordered)]
     return line_chart(title, "percent of all within", "ms", [Line("latency", points)])
+
+
+def comparison_picture(medians: Mapping[str, Mapping[str, float]]) -> str:
+    """Values by figure and side. Figures differ in unit and size, so each has a scale of its own."""
+    bars = [
+        Bar(f"{figure}: {side}", value, f"{value:.4g}", side, scale=figure)
+        for figure, by_side in medians.items()
+        for side, value in by_side.items()
+    ]
+    return bar_chart("Medians", "", bars)
 
 
 def figure_picture(title: str, unit: str, rows: Sequence[tuple[str, float, str]]) -> str:

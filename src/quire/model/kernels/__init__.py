@@ -1,5 +1,6 @@
 """Providers of ops: one package per backend, one file per op. The first backend that can run an op here gives it."""
 
+from quire.model.kernels.cpu.large_pages import map_large
 from quire.model.kernels.cpu.native import VERSION as LAYOUT_VERSION
 from quire.model.kernels.cpu.native import NativeLibraryMissing, configure, native_seconds
 from quire.model.kernels.cpu.probe import PROBES, ReadMemory, probe_rate
@@ -20,6 +21,7 @@ __all__ = [
     "Tape",
     "Unrecordable",
     "configure",
+    "map_large",
     "native_seconds",
     "probe_rate",
 ]

@@ -42,17 +42,19 @@ SUFFIX, UNFINISHED = ".packed", ".unfinished"
 
 
 class PackedCache:
-    """The place of one network's packed weights."""
+    """The place of one network's packed weights, which are mapped or read into memory."""
 
-    def __init__(self, folder: str, max_bytes: int, key: str) -> None:
+    def __init__(self, folder: str, max_bytes: int, key: str, *, is_mapped: bool) -> None:
         self._folder = Path(folder).expanduser()
         self._max_bytes = max_bytes
+        self._is_mapped = is_mapped
         self.path = self._folder / (key + SUFFIX)
 
     def read(self, report: Callable[[int, int], None]) -> dict[str, Tensor | Prepared] | None:
         """The parameters by name; None when there is no usable file."""
+        started_s = time.monotonic()
         try:
-            weights = read_packed_file(self.path, report)
+            weights = read_packed_file(self.path, report, is_mapped=self._is_mapped)
         except FileNotFoundError:
             return None
         except (OSError, Unusable, msgspec.DecodeError) as problem:
@@ -62,6 +64,13 @@ class PackedCache:
             return None
         with contextlib.suppress(OSError):  # of another user, perhaps
             os.utime(self.path)
+        how = "mapped, shared with" if self._is_mapped else "read onto large pages, not shared with"
+        logger.info(
+            "packed weights %s other servers of this model (--safetensors-load-strategy), in %.2f s: %s",
+            how,
+            time.monotonic() - started_s,
+            self.path,
+        )
         return weights
 
     @contextlib.contextmanager
@@ -114,7 +123,8 @@ def cache_for(config: EngineConfig, network: Network, entries: dict[str, TensorE
         return None
     form = f"{LAYOUT_VERSION} {provider} {scheme} {dtype}"
     key = _digest(form, *_describe(network), *_fingerprints(entries))
-    return PackedCache(config.weight_cache_folder, config.weight_cache_bytes, key)
+    is_mapped = config.read_strategy == "lazy"
+    return PackedCache(config.weight_cache_folder, config.weight_cache_bytes, key, is_mapped=is_mapped)
 
 
 def _describe(network: Network) -> Iterator[str]:

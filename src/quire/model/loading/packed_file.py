@@ -7,8 +7,9 @@
 The end is at the end so that tensors can be written as they are packed. The digest covers the directory, which says
 how long the file is; the tensors' own bytes are not summed up, which would cost more than reading them.
 
-Reading maps the file: the weights are the system's page cache, and processes that serve the same model share them.
-The mapping is private, so nothing written to a weight would reach the file.
+The tensors are read into memory on large pages, which a step reads faster than a mapping, whose pages are those that
+the file system keeps the file in. Mapped, they are the system's page cache, and processes that serve one model share
+them. The mapping is private, so nothing written to a weight would reach the file.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ import hashlib
 import mmap
 import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +28,7 @@ import msgspec
 import torch
 from torch import Tensor
 
-from quire.model.kernels import Prepared
+from quire.model.kernels import Prepared, map_large
 
 MAGIC = b"quire packed 01\n"
 END_BYTES = len(MAGIC) + 8 + 32
@@ -95,11 +97,14 @@ class PackedFileWriter:
         os.fsync(self._stream.fileno())
 
 
-def read_packed_file(path: Path, report: Callable[[int, int], None]) -> dict[str, Tensor | Prepared]:
-    """The parameters by name. Raises Unusable for a damaged file, OSError."""
+def read_packed_file(
+    path: Path, report: Callable[[int, int], None], *, is_mapped: bool
+) -> dict[str, Tensor | Prepared]:
+    """The parameters by name, in memory of the process's own or as a mapping of the file. Raises Unusable for a
+    damaged file, OSError."""
     with path.open("rb") as stream:
         directory = _read_directory(stream)
-        memory = _map(stream, directory.end, report)
+        memory = (_map if is_mapped else _read)(stream, directory.end, report)
     return {name: _weight(entry, memory) for name, entry in directory.entries.items()}
 
 
@@ -139,6 +144,26 @@ def _read_directory(stream: BinaryIO) -> Directory:
 
 def _end_of(directory: bytes) -> bytes:
     return MAGIC + len(directory).to_bytes(8, "little") + hashlib.blake2b(directory, digest_size=32).digest()
+
+
+def _read(stream: BinaryIO, size_bytes: int, report: Callable[[int, int], None]) -> Tensor:
+    """The file's first bytes on large pages, brought there by as many threads as compute. Raises Unusable when the
+    file ends before."""
+    area = map_large(size_bytes)
+
+    def fill(begin: int) -> int:
+        end = min(begin + PIECE_BYTES, size_bytes)
+        while begin < end:
+            count = os.preadv(stream.fileno(), [memoryview(area)[begin:end]], begin)
+            if not count:
+                raise Unusable(f"it ends after {begin} bytes")
+            begin += count
+        return end
+
+    with ThreadPoolExecutor(torch.get_num_threads(), "weights") as threads:
+        for end in threads.map(fill, range(0, size_bytes, PIECE_BYTES)):
+            report(end, size_bytes)
+    return torch.frombuffer(area, dtype=torch.uint8, count=size_bytes)
 
 
 def _map(stream: BinaryIO, size_bytes: int, report: Callable[[int, int], None]) -> Tensor:
