@@ -81,7 +81,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 12; }
+EXPORT int32_t quire_version() { return 13; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -184,12 +184,22 @@ EXPORT void quire_compact(const QuireCompactCall* call) {
                    static_cast<size_t>(call->bytes));
 }
 
-// Makes kept calls again, in order, for this number of tokens.
-EXPORT void quire_replay(const QuireRecorded* calls, int64_t count, int64_t tokens) {
+// 1 when all of so many indices pick a row of a table of `rows`, else 0.
+EXPORT int32_t quire_is_below(const int64_t* indices, int64_t count, int64_t rows) {
+    bool is_below = true;
+    for (int64_t i = 0; i < count; ++i) is_below &= 0 <= indices[i] && indices[i] < rows;
+    return is_below;
+}
+
+// Makes kept calls again, in order.
+EXPORT void quire_replay(const QuirePart* parts, int64_t count) {
     quire::hold_workers();
-    for (const QuireRecorded* call = calls; call < calls + count; ++call) {
-        *call->arguments = tokens * call->rows_per_token;
-        call->op(call->arguments);
+    for (const QuirePart* part = parts; part < parts + count; ++part) {
+        const QuireRecorded* const end = part->calls + part->count;
+        for (const QuireRecorded* call = part->calls; call < end; ++call) {
+            *call->arguments = part->tokens * call->rows_per_token;
+            call->op(call->arguments);
+        }
     }
     quire::release_workers();
 }

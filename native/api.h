@@ -333,6 +333,13 @@ struct QuireRecorded {
     int64_t rows_per_token;
 };
 
+// Kept calls, to be made for this number of tokens.
+struct QuirePart {
+    const QuireRecorded* calls;
+    int64_t count;
+    int64_t tokens;
+};
+
 // x (rows, width) with `row_stride` between rows; the largest of each and the lowest index that has it.
 struct QuireFirstLargestCall {
     int64_t rows;

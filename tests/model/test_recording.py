@@ -4,6 +4,7 @@ recorded is named."""
 from __future__ import annotations
 
 import itertools
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from quire.model.kernels.cpu import native
 from quire.model.kernels.cpu.arena import Span, place
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
 from quire.model.loading import load_model
-from quire.model.recording import Recording, _Head, record
+from quire.model.recording import Head, Recording, record
 from tests.model.tiny import SHAPES, Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
 from tests.model.tiny_encoders import SHAPES as ENCODERS
 from tests.model.tiny_encoders import (
@@ -84,12 +85,42 @@ def test_the_recorded_head_has_the_same_bits(family: str, tmp_path: Path) -> Non
     driver = Driver(network, torch.float32)
     recording = record(network, driver.caches, CAPACITY)
     head = recording.head(network, 7)
-    assert isinstance(head, _Head)
-    width = recording._hidden_TH.shape[1]
-    for rows in (7, 1, 3, 8):  # the last ones are more than were recorded
-        hidden_RH = torch.randn(rows, width)
-        with torch.no_grad():
-            assert torch.equal(head(hidden_RH), network.logits(hidden_RH))
+    assert isinstance(head, Head)
+    tokens = 20
+    hidden_TH = recording._hidden_TH[:tokens].copy_(torch.randn(tokens, recording._hidden_TH.shape[1]))
+    for rows in (
+        [4, 0, 7, 3, 19, 2, 1],
+        [6],
+        range(5, 8),
+        range(8),
+    ):  # the last ones are more than were recorded
+        for given_TH in (hidden_TH, hidden_TH.clone()):  # none of the recording's
+            with torch.no_grad():
+                expected = network.logits(hidden_TH[torch.tensor(rows)])
+                assert torch.equal(head(given_TH, rows), expected)
+
+
+@pytest.mark.parametrize("scheme", ["", "int8", "int4-32"])
+def test_forward_pass_and_head_in_one_call(scheme: str, tmp_path: Path) -> None:
+    asked = engine_config(tiny_checkpoint("qwen3", tmp_path / "qwen3"), dtype="bfloat16")
+    network = load_model(msgspec.structs.replace(asked, quantization=scheme))
+    assert isinstance(network, CausalLM)
+    driver = Driver(network, torch.bfloat16)
+    recording = record(network, driver.caches, CAPACITY)
+    head = recording.head(network, 7)
+    assert head is not None
+    step = step_of(12, driver.caches)
+    with torch.no_grad():
+        expected = network.logits(network(step)[torch.tensor([11, 3])])
+    best_R = expected.argmax(dim=1)
+    for rows, want_RV, first_R in (([11, 3], expected, best_R), ([3], expected[1:], best_R[1:])):
+        logits_RV, peaks = head.after(step, rows)
+        assert torch.equal(logits_RV, want_RV)
+        assert peaks == list(zip(want_RV.amax(dim=1).tolist(), first_R.tolist(), strict=True))
+    with pytest.raises(ValueError, match="logits of 8 rows; 7 were recorded"):
+        head.after(step, range(8))
+    with pytest.raises(IndexError, match=f"row index out of the table's {CAPACITY} rows"):
+        head.after(step, [CAPACITY])
 
 
 @pytest.mark.parametrize("family", ENCODERS)
@@ -112,7 +143,8 @@ def small(tmp_path: Path) -> Driver:
 def step_of(tokens: int, caches: list[LayerKV], *, first_id: int = 0, block: int = 0) -> StepInput:
     indices = torch.arange(tokens)
     batch = AttentionBatch([0, tokens], [tokens], [[block] * -(-tokens // 16)], 16)
-    return StepInput(indices % 16 + first_id, indices, indices % 16, batch, caches)
+    parts = indices % 16 + first_id, indices, indices % 16
+    return StepInput(*(array("q", part.tolist()) for part in parts), batch, caches)
 
 
 def test_recording_runs_nothing_and_allocates_little(tmp_path: Path) -> None:

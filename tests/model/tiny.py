@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import random
+from array import array
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -190,13 +191,14 @@ class Driver:
         sizes = [end - start for _, start, end in spans]
         places = [(index, place) for index, start, end in spans for place in range(start, end)]
         step = StepInput(
-            token_ids_T=torch.tensor([prompts[index][place] for index, place in places]),
-            positions_T=torch.tensor([place for _, place in places]),
-            slots_T=torch.tensor(
+            token_ids=array("q", [prompts[index][place] for index, place in places]),
+            positions=array("q", [place for _, place in places]),
+            slots=array(
+                "q",
                 [
                     tables[index][place // BLOCK_SIZE] * BLOCK_SIZE + place % BLOCK_SIZE
                     for index, place in places
-                ]
+                ],
             ),
             attention=AttentionBatch(
                 query_starts=[sum(sizes[:count]) for count in range(len(sizes) + 1)],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from array import array
 from pathlib import Path
 from typing import Any
 
@@ -81,9 +82,9 @@ def whole_sequences(prompts: list[list[int]], types: list[list[int]] | None = No
     """A step as an encoder is given it; `types` are the tokens' types, of the prompts' lengths."""
     lengths = [len(prompt) for prompt in prompts]
     return StepInput(
-        token_ids_T=torch.tensor([token for prompt in prompts for token in prompt]),
-        positions_T=torch.tensor([place for length in lengths for place in range(length)]),
-        slots_T=torch.zeros(sum(lengths), dtype=torch.int64),
+        token_ids=array("q", [token for prompt in prompts for token in prompt]),
+        positions=array("q", [place for length in lengths for place in range(length)]),
+        slots=array("q", [0] * sum(lengths)),
         attention=AttentionBatch(
             query_starts=[sum(lengths[:count]) for count in range(len(lengths) + 1)],
             context_lens=lengths,
@@ -91,7 +92,7 @@ def whole_sequences(prompts: list[list[int]], types: list[list[int]] | None = No
             block_size=16,
         ),
         caches=[],
-        token_type_ids_T=None if types is None else torch.tensor([kind for row in types for kind in row]),
+        token_type_ids=None if types is None else array("q", [kind for row in types for kind in row]),
     )
 
 

@@ -1,4 +1,4 @@
-"""A network's forward pass and its head, recorded once and replayed in one call each for any step up to a size.
+"""A network's forward pass and its head, recorded once and replayed in one call for any step up to a size.
 
 Recording needs a backend that can keep its calls (`kernels/<backend>/tape.py`) and a network that does nothing else.
 Results have the same bits as the network's own.
@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-from collections.abc import Callable
+from array import array
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from quire.model import ops
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, Network, StepInput
 
@@ -24,15 +26,15 @@ class Recording:
         # any batch of that many tokens does: its contents are the step's when it runs
         table, block_size = ([0], int(caches[0].key.shape[1])) if caches else ([], 1)
         batch = AttentionBatch(list(range(capacity + 1)), [1] * capacity, [table] * capacity, block_size)
-        token_ids_T, positions_T, slots_T, types_T = torch.zeros(4, capacity, dtype=torch.int64)
-        self._inputs = token_ids_T, positions_T, slots_T
-        self._types_T = types_T
+        token_ids, positions, slots, types = parts = [array("q", bytes(8 * capacity)) for _ in range(4)]
+        self._input = StepInput(token_ids, positions, slots, batch, caches, types)
+        self._places = [memoryview(part) for part in parts]
         self._kept = model, caches  # whose memory the calls read and write
         self._backend = backend
         self._tape = _tape(backend, capacity, batch)
         with self._tape.recording():
-            hidden_TH = model(StepInput(*self._inputs, batch, caches, types_T))
-        self._hidden_TH = self._tape.settle(hidden_TH)
+            hidden_TH = model(self._input)
+        (self._hidden_TH,) = self._tape.settle(hidden_TH)
 
     def __len__(self) -> int:
         """How many calls of the backend a step makes."""
@@ -41,44 +43,71 @@ class Recording:
     def __call__(self, step: StepInput) -> Tensor:
         """As the network's forward, on the recorded caches. The result is overwritten by the next step. Raises
         ValueError for a step of more tokens than were recorded."""
-        tokens = len(step.token_ids_T)
-        if tokens > len(self._hidden_TH):
-            raise ValueError(f"a step of {tokens} tokens; {len(self._hidden_TH)} were recorded")
-        given = step.token_ids_T, step.positions_T, step.slots_T
-        for ours, theirs in zip(self._inputs, given, strict=True):
-            ours[:tokens] = theirs
-        self._types_T[:tokens] = 0 if step.token_type_ids_T is None else step.token_type_ids_T
+        tokens = self._take(step)
         self._tape.replay(tokens, step.attention)
         return self._hidden_TH[:tokens]
 
-    def head(self, model: CausalLM, capacity: int) -> Callable[[Tensor], Tensor]:
-        """As `model.logits`; recorded, for up to `capacity` rows, where it does nothing that cannot be."""
+    def _take(self, step: StepInput) -> int:
+        tokens = len(step.token_ids)
+        if tokens > len(self._hidden_TH):
+            raise ValueError(f"a step of {tokens} tokens; {len(self._hidden_TH)} were recorded")
+        types = step.token_type_ids or array("q", bytes(8 * tokens))
+        given = step.token_ids, step.positions, step.slots, types
+        for ours, theirs in zip(self._places, given, strict=True):
+            ours[:tokens] = theirs
+        return tokens
+
+    def head(self, model: CausalLM, capacity: int) -> Head | None:
+        """That of `model` for up to `capacity` rows; None where it does something that cannot be recorded."""
         try:
-            return _Head(model, self._hidden_TH, capacity, self._backend)
+            return Head(self, model, capacity)
         except Unrecordable:
-            return model.logits
+            return None
 
 
-class _Head:
-    """The head over rows like those of `hidden_TH`. Logits of a batch are large: in a place of their own they do not
+class Head:
+    """The head over rows of a recording's result. Logits of a batch are large: in a place of their own they do not
     grow the heap whenever something small has settled in their last one."""
 
-    def __init__(self, model: CausalLM, hidden_TH: Tensor, capacity: int, backend: str) -> None:
-        self._model = model
-        self._rows_RH = torch.zeros(capacity, hidden_TH.shape[1], dtype=hidden_TH.dtype)
-        self._tape = _tape(backend, capacity)
+    def __init__(self, recording: Recording, model: CausalLM, capacity: int) -> None:
+        self._recording, self._model = recording, model
+        rows = array("q", bytes(8 * capacity))
+        self._rows = memoryview(rows)
+        rows_R = torch.frombuffer(rows, dtype=torch.int64)
+        self._tape = _tape(recording._backend, capacity)
         with self._tape.recording():
-            logits_RV = model.logits(self._rows_RH)
-        self._logits_RV = self._tape.settle(logits_RV)
+            logits_RV = model.logits(ops.embedding(recording._hidden_TH, rows_R))
+        (self._logits_RV,) = self._tape.settle(logits_RV)
+        self._choice = _tape(recording._backend, capacity)
+        with self._choice.recording():
+            peaks = ops.first_largest(self._logits_RV)
+        self._maxima, self._best = (part.numpy().data for part in self._choice.settle(*peaks))
 
-    def __call__(self, hidden_RH: Tensor) -> Tensor:
-        """The result is overwritten by the next call, unless it has more rows than were recorded."""
-        rows = len(hidden_RH)
-        if rows > len(self._rows_RH):
-            return self._model.logits(hidden_RH)
-        self._rows_RH[:rows] = hidden_RH
-        self._tape.replay(rows)
-        return self._logits_RV[:rows]
+    def after(self, step: StepInput, rows: Sequence[int]) -> tuple[Tensor, list[tuple[float, int]]]:
+        """The step's forward pass and the logits of these of its rows, overwritten by the next call; and of each row
+        the largest, with the first token that has it. Raises ValueError for more than were recorded.
+
+        All of it is one call of the backend: whenever weights have been read, the processor's caches hold nothing
+        else, and whatever the caller does next begins in memory."""
+        tokens, count = self._recording._take(step), self._take(rows)
+        self._recording._tape.replay(tokens, step.attention, ((self._tape, count), (self._choice, count)))
+        peaks = zip(self._maxima[:count].tolist(), self._best[:count].tolist(), strict=True)
+        return self._logits_RV[:count], list(peaks)
+
+    def __call__(self, hidden_TH: Tensor, rows: Sequence[int]) -> Tensor:
+        """The logits of `rows`, overwritten by the next call. What is no result of the recording, or has more rows
+        than were recorded, goes through the model's own."""
+        is_recorded = hidden_TH.data_ptr() == self._recording._hidden_TH.data_ptr()
+        if not is_recorded or len(rows) > len(self._rows):
+            return self._model.logits(hidden_TH[torch.tensor(rows)])
+        self._tape.replay(self._take(rows))
+        return self._logits_RV[: len(rows)]
+
+    def _take(self, rows: Sequence[int]) -> int:
+        if len(rows) > len(self._rows):
+            raise ValueError(f"logits of {len(rows)} rows; {len(self._rows)} were recorded")
+        self._rows[: len(rows)] = array("q", rows)
+        return len(rows)
 
 
 def _tape(backend: str, capacity: int, batch: AttentionBatch | None = None) -> Tape:

@@ -77,8 +77,51 @@ def test_recorded_and_as_written_give_the_same_result(config: EngineConfig) -> N
     prompts = random_prompts((1, 30, 17))
     recorded, written = runner_of(config), runner_of(config)
     assert recorded.forward_explained.startswith("recorded, ")
-    written._forward = written.model
-    assert greedy(recorded, prompts, 6) == greedy(written, prompts, 6)
+    with written.as_written():
+        assert greedy(recorded, prompts, 6) == greedy(written, prompts, 6)
+
+
+@pytest.mark.skipif(bool(native.refusal()), reason=native.refusal())
+def test_scored_prompts_share_a_step_with_others(
+    config: EngineConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Parts of a prompt's log-probabilities and the step's own tokens go through the same recorded head."""
+    monkeypatch.setattr("quire.worker.runner.runner.PROMPT_LOGPROB_ROWS", 7)
+    prompts = random_prompts((30, 9, 17))
+    plan = StepPlan(
+        step_id=0,
+        starts=[
+            SequenceStart(
+                sequence_id=index,
+                num_prompt_tokens=len(prompt),
+                token_ids=prompt,
+                sampling=SamplingParams(temperature=0.0),
+                seed=0,
+            )
+            for index, prompt in enumerate(prompts)
+        ],
+        chunks=[
+            Chunk(
+                sequence_id=index,
+                start=0,
+                token_ids=prompt,
+                block_ids=[8 * index + block for block in range(8)],
+                num_samples=1,
+                prompt_targets=[] if index == 1 else prompt[3:],
+                first_target=0 if index == 1 else 2,
+                num_prompt_logprobs=2,
+            )
+            for index, prompt in enumerate(prompts)
+        ],
+    )
+    recorded, written = runner_of(config), runner_of(config)
+    got = recorded.run(plan)
+    with written.as_written():
+        want = written.run(plan)
+    assert got.rows == want.rows
+    assert [row.sequence_id for row in got.rows] == [0, 1, 2]
+    assert got.prompt_logprobs == want.prompt_logprobs
+    assert {key: len(entries) for key, entries in got.prompt_logprobs.items()} == {0: 27, 2: 14}
 
 
 def test_without_native_kernels_the_reason_is_told(config: EngineConfig) -> None:

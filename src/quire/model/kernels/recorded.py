@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -21,10 +22,13 @@ class Tape(Protocol):
     def recording(self) -> AbstractContextManager[None]:
         """Calls within the block are kept and not made. Raises Unrecordable for what cannot be kept."""
 
-    def settle(self, result: Tensor) -> Tensor:
-        """After recording: gives the calls their memory. Returns where each replay leaves `result` of the pass."""
+    def settle(self, *results: Tensor) -> list[Tensor]:
+        """After recording: gives the calls their memory. Returns where each replay leaves `results` of the pass."""
 
-    def replay(self, rows: int, batch: AttentionBatch | None = None) -> None:
-        """Makes the calls again for so many rows, the tokens of `batch`, on the inputs' present contents."""
+    def replay(
+        self, rows: int, batch: AttentionBatch | None = None, then: Sequence[tuple[Tape, int]] = ()
+    ) -> None:
+        """Makes the calls again for so many rows, the tokens of `batch`, on the inputs' present contents; after them,
+        in the same call, those of other tapes, each for as many rows as stand beside it."""
 
     def __len__(self) -> int: ...

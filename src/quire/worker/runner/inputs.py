@@ -1,10 +1,9 @@
-"""From a plan's chunks to the tensors of one forward pass: every chunk's tokens side by side, no padding."""
+"""From a plan's chunks to the input of one forward pass: every chunk's tokens side by side, no padding."""
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Mapping
-
-import torch
 
 from quire.base.messages import Chunk
 from quire.model.layers import AttentionBatch, LayerKV, StepInput
@@ -35,22 +34,22 @@ def build_step_input(
         block_size=block_size,
     )
     return StepInput(
-        token_ids_T=torch.tensor(token_ids, dtype=torch.int64),
-        positions_T=torch.tensor(positions, dtype=torch.int64),
-        slots_T=torch.tensor(slots, dtype=torch.int64),
+        token_ids=array("q", token_ids),
+        positions=array("q", positions),
+        slots=array("q", slots),
         attention=attention,
         caches=caches,
-        token_type_ids_T=_token_types(chunks, segment_starts) if segment_starts else None,
+        token_type_ids=_token_types(chunks, segment_starts) if segment_starts else None,
     )
 
 
-def _token_types(chunks: list[Chunk], segment_starts: Mapping[int, int]) -> torch.Tensor:
+def _token_types(chunks: list[Chunk], segment_starts: Mapping[int, int]) -> array[int]:
     """1 for the tokens of a second text."""
-    types: list[int] = []
+    types = array("q")
     for chunk in chunks:
         start = segment_starts.get(chunk.sequence_id, chunk.end)
-        types += (int(position >= start) for position in range(chunk.start, chunk.end))
-    return torch.tensor(types, dtype=torch.int64)
+        types.extend(int(position >= start) for position in range(chunk.start, chunk.end))
+    return types
 
 
 def chunk_slots(chunk: Chunk, block_size: int) -> list[int]:

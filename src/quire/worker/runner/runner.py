@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -21,7 +21,7 @@ from quire.base.messages import (
 )
 from quire.model.kernels import Unrecordable
 from quire.model.layers import CausalLM, Embedding, LayerKV, Network, PooledNetwork, StepInput
-from quire.model.recording import record
+from quire.model.recording import Head, record
 from quire.worker.grammar import GrammarStore
 from quire.worker.pooling import Pooler
 from quire.worker.runner.caches import copy_blocks
@@ -59,7 +59,7 @@ class ModelRunner:
         """The network to run from now on."""
         self.model = model
         self._forward: Callable[[StepInput], Tensor] = model
-        self._head: Callable[[Tensor], Tensor] | None = None  # the model's own
+        self._head: Head | None = None  # the model's own
         try:
             if not self._records:
                 raise Unrecordable("--enforce-eager says so")
@@ -106,16 +106,31 @@ class ModelRunner:
             return StepResult(step_id=plan.step_id)
         segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
         step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
+        rows, requests = _sampling(plan.chunks, step.attention.query_starts)
         started_s = time.monotonic()
+        if rows and self._head is not None and self._wants_logits_alone(plan.chunks):
+            logits_RV, peaks = self._head.after(step, rows)
+            forward_s = time.monotonic() - started_s
+            sampled = self._sampler.sample(logits_RV, requests, peaks)
+            return StepResult(step_id=plan.step_id, rows=sampled, forward_s=forward_s)
         hidden_TH = self._hidden(step, plan.chunks)
         forward_s = time.monotonic() - started_s
         if self._pooler is not None:
             pooled = self._pooler.pool(plan.chunks, hidden_TH, step.attention.query_starts)
             return StepResult(step_id=plan.step_id, rows=pooled, forward_s=forward_s)
         scored, failed = self._score_prompts(plan.chunks, hidden_TH, step.attention.query_starts)
-        rows = self._sample(plan.chunks, hidden_TH, step.attention.query_starts, failed.keys())
-        rows += [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
-        return StepResult(step_id=plan.step_id, rows=rows, prompt_logprobs=scored, forward_s=forward_s)
+        sampled = [SampledRow(sequence_id=sequence_id, error=error) for sequence_id, error in failed.items()]
+        if failed:
+            sound = [pair for pair in zip(rows, requests, strict=True) if pair[1].sequence_id not in failed]
+            rows, requests = [row for row, _ in sound], [request for _, request in sound]
+        if rows:
+            sampled = self._sampler.sample(self._logits(hidden_TH, rows), requests) + sampled
+        return StepResult(step_id=plan.step_id, rows=sampled, prompt_logprobs=scored, forward_s=forward_s)
+
+    def _wants_logits_alone(self, chunks: list[Chunk]) -> bool:
+        """Whether the logits of rows that sample are all that is wanted of the step, and none of it is vectors."""
+        wants_more = self._pooler is not None or any(chunk.prompt_targets for chunk in chunks)
+        return not wants_more and not self._vectors
 
     def _hidden(self, step: StepInput, chunks: list[Chunk]) -> Tensor:
         """The forward pass; op by op where some of the step's tokens are vectors, which no recording knows of."""
@@ -135,23 +150,11 @@ class ModelRunner:
         with self.as_written(), embedding.given(torch.tensor(places), torch.cat(vectors)):
             return self._forward(step)
 
-    def _sample(
-        self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int], failed: Collection[int]
-    ) -> list[SampledRow]:
-        """Logits only for the rows that sample: the last token of each chunk that reaches its sequence's end."""
-        rows, requests = [], []
-        for chunk, end in zip(chunks, query_starts[1:], strict=True):
-            if chunk.num_samples and chunk.sequence_id not in failed:
-                rows.append(end - 1)
-                requests.append(SampleRequest(chunk.sequence_id, chunk.num_samples, position=chunk.end))
-        if not rows:
-            return []
-        hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
-        return self._sampler.sample(self._logits(hidden_RH), requests)
-
-    def _logits(self, hidden_RH: Tensor) -> Tensor:
+    def _logits(self, hidden_TH: Tensor, rows: Sequence[int]) -> Tensor:
+        if self._head is not None:
+            return self._head(hidden_TH, rows)
         assert isinstance(self.model, CausalLM)
-        return (self._head or self.model.logits)(hidden_RH)
+        return self.model.logits(hidden_TH[torch.tensor(rows)])
 
     def _score_prompts(
         self, chunks: list[Chunk], hidden_TH: Tensor, query_starts: list[int]
@@ -163,20 +166,31 @@ class ModelRunner:
             if not chunk.prompt_targets:
                 continue
             try:
-                scored[chunk.sequence_id] = self._score(chunk, hidden_TH[first + chunk.first_target :])
+                scored[chunk.sequence_id] = self._score(chunk, hidden_TH, first + chunk.first_target)
             except QuireError as error:
                 failed[chunk.sequence_id] = str(error)
         return scored, failed
 
-    def _score(self, chunk: Chunk, hidden_TH: Tensor) -> list[PositionLogprobs]:
+    def _score(self, chunk: Chunk, hidden_TH: Tensor, first: int) -> list[PositionLogprobs]:
+        """Those of the chunk's targets, the first of which comes after row `first`."""
         entries: list[PositionLogprobs] = []
         for begin in range(0, len(chunk.prompt_targets), PROMPT_LOGPROB_ROWS):
             targets = chunk.prompt_targets[begin : begin + PROMPT_LOGPROB_ROWS]
-            logits_RV = self._logits(hidden_TH[begin : begin + len(targets)])
+            logits_RV = self._logits(hidden_TH, range(first + begin, first + begin + len(targets)))
             entries += self._sampler.prompt_logprobs(
                 logits_RV, targets, chunk.num_prompt_logprobs, chunk.prompt_listed
             )
         return entries
+
+
+def _sampling(chunks: list[Chunk], query_starts: list[int]) -> tuple[list[int], list[SampleRequest]]:
+    """The rows that sample: the last token of each chunk that reaches its sequence's end; and what each is for."""
+    rows, requests = [], []
+    for chunk, end in zip(chunks, query_starts[1:], strict=True):
+        if chunk.num_samples:
+            rows.append(end - 1)
+            requests.append(SampleRequest(chunk.sequence_id, chunk.num_samples, position=chunk.end))
+    return rows, requests
 
 
 def _rows(embeddings: PromptEmbeddings, start: int, end: int) -> Tensor:

@@ -81,16 +81,20 @@ class Sampler:
         self._states.pop(sequence_id, None)
         self._refused.pop(sequence_id, None)
 
-    def sample(self, logits_RV: Tensor, requests: list[SampleRequest]) -> list[SampledRow]:
-        """One SampledRow per sample, in the order of `requests`; row r of float32 logits is requests[r]'s.
+    def sample(
+        self, logits_RV: Tensor, requests: list[SampleRequest], peaks: list[tuple[float, int]] | None = None
+    ) -> list[SampledRow]:
+        """One SampledRow per sample, in the order of `requests`; row r of float32 logits is requests[r]'s,
+        `peaks` what ops.first_largest says of them, where the caller knows.
 
         The logits are left as they are. Each sequence's state grows by its token (of a fork, sample 0's).
         """
         if not requests:
             return []
         logits_RV = logits_RV.float().contiguous()
-        maxima_R, best_R = ops.first_largest(logits_RV)
-        peaks = zip(maxima_R.tolist(), best_R.tolist(), strict=True)
+        if peaks is None:
+            maxima_R, best_R = ops.first_largest(logits_RV)
+            peaks = list(zip(maxima_R.tolist(), best_R.tolist(), strict=True))
         rows: list[Row] = []
         results: list[list[SampledRow]] = [[] for _ in requests]
         for index, (request, (maximum, best)) in enumerate(zip(requests, peaks, strict=True)):

@@ -19,14 +19,15 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 12  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 13  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
 _SIGNATURES: dict[str, list[Any]] = {
     "quire_set_threads": [c_int32],
     "quire_choose": [c_char_p],
-    "quire_replay": [c_void_p, c_int64, c_int64],
+    "quire_replay": [c_void_p, c_int64],
+    "quire_is_below": [c_void_p, c_int64, c_int64],
     "quire_inside_ns": [],
     "quire_probe": [c_void_p],
     "quire_linear_pack": [c_void_p, c_void_p, c_int64],
@@ -100,15 +101,17 @@ def check_index(index_T: Tensor, num_rows: int, *, is_given: bool = True) -> Ten
     that is not given to a recorded pass but made in it is as the op that makes it says."""
     if index_T.dtype is not torch.int64 or index_T.dim() != 1:
         raise TypeError(f"rows are picked by a vector of int64, not {index_T.dtype} {tuple(index_T.shape)}")
+    index_T = index_T.contiguous()
     if _keeper is None:
-        check_bounds(index_T, num_rows)
+        check_bounds(index_T.data_ptr(), len(index_T), num_rows)
     elif is_given:
         _keeper.expect_below(index_T, num_rows)
-    return index_T.contiguous()
+    return index_T
 
 
-def check_bounds(index_T: Tensor, num_rows: int) -> None:
-    if len(index_T) and not 0 <= int(index_T.min()) <= int(index_T.max()) < num_rows:
+def check_bounds(index: int, count: int, num_rows: int) -> None:
+    """Of so many int64 at the address `index`. Raises IndexError."""
+    if not library().quire_is_below(index, count, num_rows):
         raise IndexError(f"row index out of the table's {num_rows} rows")
 
 
@@ -132,7 +135,7 @@ def library() -> ctypes.CDLL:
     for name, arguments in _SIGNATURES.items():
         function = getattr(loaded, name)
         function.argtypes, function.restype = arguments, None
-    loaded.quire_choose.restype = c_int32
+    loaded.quire_choose.restype = loaded.quire_is_below.restype = c_int32
     loaded.quire_inside_ns.restype = loaded.quire_probe.restype = c_int64
     loaded.quire_instruction_set.restype = loaded.quire_chosen.restype = c_char_p
     loaded.quire_choose(_instruction_sets(loaded)[-1].encode())

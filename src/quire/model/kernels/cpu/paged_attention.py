@@ -56,11 +56,12 @@ class StepBatch:
         self.block_size = batch.block_size
         if not any(tables):
             tables, self.block_size = [range(*span) for span in pairwise(batch.query_starts)], 1
-        lengths = [len(table) for table in tables]
-        table_starts, blocks = accumulate(lengths, initial=0), list(chain.from_iterable(tables))
-        parts = batch.query_starts, batch.context_lens, table_starts, blocks
-        self._arrays = [array("i", part) for part in parts]  # int32
-        pointers = [part.buffer_info()[0] for part in self._arrays]
+        lengths, blocks = [len(table) for table in tables], list(chain.from_iterable(tables))
+        parts = batch.query_starts, batch.context_lens, list(accumulate(lengths, initial=0)), blocks
+        self._numbers = array("i", chain.from_iterable(parts))  # int32
+        begins = accumulate(map(len, parts[:-1]), initial=0)
+        first, size = self._numbers.buffer_info()[0], self._numbers.itemsize
+        pointers = [first + size * begin for begin in begins]
         self._struct = _Batch(*pointers, len(lengths), self.block_size)
         self.address = ctypes.addressof(self._struct)
         self.num_tokens = batch.query_starts[-1]
@@ -75,7 +76,7 @@ class StepBatch:
         a block past those of a cache that this one was used with."""
         if other.num_blocks > self.cache_blocks:
             raise ValueError(f"paged_attention: the batch does not fit a cache of {self.cache_blocks} blocks")
-        self._arrays = other._arrays
+        self._numbers = other._numbers
         ctypes.pointer(self._struct)[0] = other._struct
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,12 @@ class _Recorded(ctypes.Structure):
     ]
 
 
+class _Part(ctypes.Structure):
+    """QuirePart of native/api.h."""
+
+    _fields_ = [("calls", ctypes.c_void_p), ("count", ctypes.c_int64), ("tokens", ctypes.c_int64)]
+
+
 class _CompactCall(native.Call):
     op = "compact"
     _fields_ = [
@@ -56,7 +62,8 @@ class Tape:
         self._batch = None if batch is None else batch.once(StepBatch)
         self._arguments: list[native.Call] = []
         self._rows_per_token: list[int] = []
-        self._bounds: list[tuple[Tensor, int]] = []
+        self._bounds: list[tuple[int, int]] = []  # where an index is, and of how many rows
+        self._kept: list[Tensor] = []  # whose memory the bounds are about
         self._calls: ctypes.Array[_Recorded] = (_Recorded * 0)()
 
     def __len__(self) -> int:
@@ -68,13 +75,13 @@ class Tape:
         with torch.inference_mode(False), torch.no_grad(), native.kept_by(self), _DryPass(self):
             yield
 
-    def settle(self, result: Tensor) -> Tensor:
-        self.arena.settle(self._arguments, [result])
+    def settle(self, *results: Tensor) -> list[Tensor]:
+        self.arena.settle(self._arguments, results)
         pairs = zip(self._arguments, self._rows_per_token, strict=True)
         self._calls = (_Recorded * len(self))(
             *(_Recorded(native.address_of(call.op), ctypes.addressof(call), rows) for call, rows in pairs)
         )
-        return self.arena.settled(result)
+        return [self.arena.settled(result) for result in results]
 
     def keep(self, arguments: native.Call) -> None:
         rows_per_token, rest = divmod(arguments.rows, self.capacity)
@@ -89,18 +96,29 @@ class Tape:
         """Each replay must find the index within `num_rows`; so it has to be there before."""
         if self.arena.holds(index_T.data_ptr()):
             raise Unrecordable(f"an index that is computed{_place()} cannot be checked")
-        self._bounds.append((index_T, num_rows))
+        self._bounds.append((index_T.data_ptr(), num_rows))
+        self._kept.append(index_T)
 
-    def replay(self, rows: int, batch: AttentionBatch | None = None) -> None:
+    def replay(
+        self, rows: int, batch: AttentionBatch | None = None, then: Sequence[tuple[Tape, int]] = ()
+    ) -> None:
         """Raises ValueError for more rows than were recorded, IndexError for an index out of its table."""
-        if rows > self.capacity:
-            raise ValueError(f"a step of {rows} tokens; {self.capacity} were recorded")
-        for index_T, num_rows in self._bounds:
-            native.check_bounds(index_T[:rows], num_rows)
+        steps = (self, rows), *then
+        for tape, tokens in steps:
+            tape._check(tokens)
         if self._batch is not None:
             assert batch is not None and batch.query_starts[-1] == rows
             self._batch.become(batch.once(StepBatch))
-        native.library().quire_replay(ctypes.addressof(self._calls), len(self), rows)
+        parts = (_Part * len(steps))(
+            *(_Part(ctypes.addressof(tape._calls), len(tape), tokens) for tape, tokens in steps)
+        )
+        native.library().quire_replay(ctypes.addressof(parts), len(parts))
+
+    def _check(self, rows: int) -> None:
+        if rows > self.capacity:
+            raise ValueError(f"a step of {rows} tokens; {self.capacity} were recorded")
+        for address, num_rows in self._bounds:
+            native.check_bounds(address, rows, num_rows)
 
 
 class _DryPass(TorchDispatchMode):  # type: ignore[no-untyped-call]
