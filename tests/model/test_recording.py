@@ -18,7 +18,7 @@ from quire.model.kernels.cpu import native
 from quire.model.kernels.cpu.arena import Span, place
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, StepInput
 from quire.model.loading import load_model
-from quire.model.recording import Recording, _Head, record
+from quire.model.recording import RecordedHead, Recording, record
 from tests.model.tiny import SHAPES, Driver, engine_config, load_tiny, random_prompts, tiny_checkpoint
 from tests.model.tiny_encoders import SHAPES as ENCODERS
 from tests.model.tiny_encoders import (
@@ -84,12 +84,38 @@ def test_the_recorded_head_has_the_same_bits(family: str, tmp_path: Path) -> Non
     driver = Driver(network, torch.float32)
     recording = record(network, driver.caches, CAPACITY)
     head = recording.head(network, 7)
-    assert isinstance(head, _Head)
+    assert isinstance(head, RecordedHead)
     width = recording._hidden_TH.shape[1]
     for rows in (7, 1, 3, 8):  # the last ones are more than were recorded
         hidden_RH = torch.randn(rows, width)
         with torch.no_grad():
             assert torch.equal(head(hidden_RH), network.logits(hidden_RH))
+            want = ops.first_largest(network.logits(hidden_RH))
+            assert all(map(torch.equal, head.highest(hidden_RH), want))
+
+
+@pytest.mark.parametrize("scheme", ["", "int8", "int4-32"])
+@pytest.mark.parametrize(
+    ("family", "is_head_alone"), [("qwen3", True), ("opt", True), ("cohere", False), ("gemma2", False)]
+)
+def test_the_highest_logits_are_found_without_the_others(
+    family: str, is_head_alone: bool, scheme: str, tmp_path: Path
+) -> None:
+    asked = engine_config(tiny_checkpoint(family, tmp_path / family), dtype="bfloat16")
+    network = load_model(msgspec.structs.replace(asked, quantization=scheme))
+    driver = Driver(network, torch.bfloat16)
+    head = record(network, driver.caches, CAPACITY).head(network, 7)
+    assert isinstance(head, RecordedHead)
+    assert (head._highest is not None) == (is_head_alone and not scheme.startswith("int4"))
+    hidden_RH = torch.randn(5, head._rows_RH.shape[1]).bfloat16()
+    hidden_RH[3] = torch.nan
+    with torch.no_grad():
+        values_R, places_R = head.highest(hidden_RH)
+        head._logits_RV.fill_(7.0)
+        assert torch.equal(values_R.isnan(), torch.arange(5) == 3)
+        want_R, where_R = ops.first_largest(network.logits(hidden_RH))
+    assert torch.equal(places_R, where_R)
+    assert torch.equal(values_R[:3], want_R[:3])
 
 
 @pytest.mark.parametrize("family", ENCODERS)

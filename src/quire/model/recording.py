@@ -13,6 +13,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from quire.model import ops
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, Network, StepInput
 
@@ -54,12 +55,12 @@ class Recording:
     def head(self, model: CausalLM, capacity: int) -> Callable[[Tensor], Tensor]:
         """As `model.logits`; recorded, for up to `capacity` rows, where it does nothing that cannot be."""
         try:
-            return _Head(model, self._hidden_TH, capacity, self._backend)
+            return RecordedHead(model, self._hidden_TH, capacity, self._backend)
         except Unrecordable:
             return model.logits
 
 
-class _Head:
+class RecordedHead:
     """The head over rows like those of `hidden_TH`. Logits of a batch are large: in a place of their own they do not
     grow the heap whenever something small has settled in their last one."""
 
@@ -70,6 +71,18 @@ class _Head:
         with self._tape.recording():
             logits_RV = model.logits(self._rows_RH)
         self._logits_RV = self._tape.settle(logits_RV)
+        self._highest = self._tape.highest(self._logits_RV)
+
+    def highest(self, hidden_RH: Tensor) -> tuple[Tensor, Tensor]:
+        """As first_largest of the logits, which are not written where the head can tell without. The results are
+        overwritten by the next call."""
+        rows = len(hidden_RH)
+        if self._highest is None or rows > len(self._rows_RH):
+            return ops.first_largest(self(hidden_RH))
+        tape, value_R, place_R = self._highest
+        self._rows_RH[:rows] = hidden_RH
+        tape.replay(rows)
+        return value_R[:rows], place_R[:rows]
 
     def __call__(self, hidden_RH: Tensor) -> Tensor:
         """The result is overwritten by the next call, unless it has more rows than were recorded."""

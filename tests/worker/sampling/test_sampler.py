@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from quire.base.errors import EngineFault, InvalidValue
 from quire.base.messages import NAN_IN_LOGITS, PositionLogprobs, SampledRow, SamplingParams, SequenceStart
+from quire.model.ops import first_largest
 from quire.model.ops.draw_tokens import whole_weights
 from quire.worker.sampling import Sampler, SampleRequest
 from quire.worker.sampling.randomness import draw_bits
@@ -530,6 +531,36 @@ def test_a_logit_that_is_banned_and_no_number_fails_its_row():
     rows = run([sequence(i, temperature=0.0, min_tokens=4) for i in range(2)], logits)
     assert rows[0].error == "the model's logits hold NaN at position 3"
     assert rows[1].error is None
+
+
+def test_plain_rows_need_no_more_than_their_largest_logit():
+    logits = random_logits(4, seed=20)
+    logits[2, 9] = math.nan
+    starts = [sequence(i, temperature=0.0, sample_index=i) for i in range(4)]
+    sampler = Sampler(VOCAB, "raw_logprobs", -1)
+    for start in starts:
+        sampler.start(start)
+    requests = [request_for(start, 2 if i == 1 else 1) for i, start in enumerate(starts)]
+    assert sampler.are_plain(requests)
+    rows = sampler.take(*first_largest(logits), requests)
+    for start in starts:
+        sampler.start(start)
+    assert rows == sampler.sample(logits, requests)
+    assert [row.error is None for row in rows] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"logprobs": 0}, {"min_tokens": 1}, {"presence_penalty": 1.0}, {"allowed_token_ids": [1]}],
+    ids=str,
+)
+def test_rows_that_want_more_are_not_plain(asked):
+    sampler = Sampler(VOCAB, "raw_logprobs", -1)
+    sampler.start(sequence(0, temperature=0.0))
+    sampler.start(sequence(1, **({"temperature": 0.0, **asked} if asked else {})))
+    assert sampler.are_plain([SampleRequest(0, 1, 3)])
+    for unfit in (1, 2):  # 2 is unknown
+        assert not sampler.are_plain([SampleRequest(0, 1, 3), SampleRequest(unfit, 1, 3)])
 
 
 def test_an_empty_step_and_an_unknown_mode():

@@ -27,4 +27,8 @@ class Tape(Protocol):
     def replay(self, rows: int, batch: AttentionBatch | None = None) -> None:
         """Makes the calls again for so many rows, the tokens of `batch`, on the inputs' present contents."""
 
+    def highest(self, settled: Tensor) -> tuple[Tape, Tensor, Tensor] | None:
+        """A tape that leaves the highest of each row instead of `settled`, the pass's result, and where it leaves
+        these numbers and their places, as first_largest has them. None where the pass does not end in a linear."""
+
     def __len__(self) -> int: ...

@@ -21,7 +21,7 @@ from quire.base.messages import (
 )
 from quire.model.kernels import Unrecordable
 from quire.model.layers import CausalLM, Embedding, LayerKV, Network, PooledNetwork, StepInput
-from quire.model.recording import record
+from quire.model.recording import RecordedHead, record
 from quire.worker.grammar import GrammarStore
 from quire.worker.pooling import Pooler
 from quire.worker.runner.caches import copy_blocks
@@ -147,6 +147,8 @@ class ModelRunner:
         if not rows:
             return []
         hidden_RH = hidden_TH if len(rows) == len(hidden_TH) else hidden_TH[torch.tensor(rows)]
+        if isinstance(self._head, RecordedHead) and self._sampler.are_plain(requests):
+            return self._sampler.take(*self._head.highest(hidden_RH), requests)
         return self._sampler.sample(self._logits(hidden_RH), requests)
 
     def _logits(self, hidden_RH: Tensor) -> Tensor:

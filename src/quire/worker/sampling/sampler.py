@@ -99,8 +99,7 @@ class Sampler:
                 continue
             row = Row(index, request, state, state.due_steps(), maximum, best)
             rows.append(row)
-            if not math.isfinite(maximum):
-                row.error = f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
+            row.error = _not_finite(maximum, request)
         self._fill(logits_RV, rows)
         asking = [row for row in rows if row.asked_after is not None and row.tokens]
         for row in asking:
@@ -112,6 +111,22 @@ class Sampler:
         for row in rows:
             results[row.index] = row.close()
         return [sampled for outcome in results for sampled in outcome]
+
+    def are_plain(self, requests: list[SampleRequest]) -> bool:
+        """Whether all these rows want no more than the arg max of the model's logits, which `take` is for."""
+        states = map(self._states.get, [request.sequence_id for request in requests])
+        return all(state is not None and state.is_plain for state in states)
+
+    def take(self, maxima_R: Tensor, best_R: Tensor, requests: list[SampleRequest]) -> list[SampledRow]:
+        """As `sample`, of plain rows, given each row's largest logit and the lowest token that has it."""
+        results: list[SampledRow] = []
+        for request, maximum, best in zip(requests, maxima_R.tolist(), best_R.tolist(), strict=True):
+            row = Row(0, request, self._states[request.sequence_id], [], maximum, best)
+            row.error = _not_finite(maximum, request)
+            if row.error is None:
+                row.take([best] * request.num_samples)
+            results += row.close()
+        return results
 
     def prompt_logprobs(
         self, logits_RV: Tensor, token_ids: list[int], top_k: int, listed: list[int]
@@ -276,6 +291,13 @@ def _explain(error: Exception, doing: str) -> str:
         return str(error)
     _log.error("%s failed", doing, exc_info=error)
     return f"{doing} raised {type(error).__name__}; the server's log has the details"
+
+
+def _not_finite(maximum: float, request: SampleRequest) -> str | None:
+    """What is wrong with a row of the model whose largest logit this is, if anything."""
+    if math.isfinite(maximum):
+        return None
+    return f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
 
 
 def _describe_maximum(maximum: float) -> str:
