@@ -81,7 +81,7 @@ const InstructionSet* chosen = &SETS[0];
 #define EXPORT extern "C" __attribute__((visibility("default")))
 
 // Grows with every change of this interface or of the packed layout; native.py holds the number it speaks.
-EXPORT int32_t quire_version() { return 13; }
+EXPORT int32_t quire_version() { return 14; }
 
 EXPORT void quire_set_threads(int32_t count) { quire::set_threads(count); }
 EXPORT int32_t quire_threads() { return quire::threads(); }
@@ -212,5 +212,19 @@ EXPORT void quire_keep_allowed(const QuireKeepAllowedCall* call) {
         const int64_t count = call->size - begin < 32 ? call->size - begin : 32;
         float* logits = call->logits + begin;
         for (int64_t i = 0; i < count; ++i) logits[i] = word >> i & 1 ? logits[i] : -__builtin_inff();
+    }
+}
+
+EXPORT void quire_penalise(const QuirePenaliseCall* call) {
+    Inside inside;
+    const float repetition = call->repetition, frequency = call->frequency, presence = call->presence;
+    for (int64_t i = 0; i < call->count; ++i) {
+        const int64_t id = call->ids[i];
+        if (id < 0 || id >= call->width) continue;
+        float logit = call->logits[id];
+        if (repetition != 1.0f) logit = logit > 0.0f ? logit / repetition : logit * repetition;
+        if (frequency != 0.0f) logit -= call->counts[i] * frequency;
+        if (presence != 0.0f) logit -= (call->counts[i] > 0.0f ? 1.0f : 0.0f) * presence;
+        call->logits[id] = logit;
     }
 }

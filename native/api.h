@@ -242,6 +242,19 @@ struct QuireKeepAllowedCall {
     float* logits;
 };
 
+// The logits (width) of `count` distinct tokens and how often each was output; see model/ops/penalise.py.
+struct QuirePenaliseCall {
+    int64_t rows;  // 1
+    const int64_t* ids;
+    const float* counts;
+    int64_t count;
+    int64_t width;
+    float* logits;
+    float repetition;
+    float frequency;
+    float presence;
+};
+
 // One layer's attention. Queries (rows, heads, head_dim) with `query_stride` between tokens, output contiguous;
 // caches (blocks, block_size, key_heads, head_dim) contiguous, their scales (blocks, block_size, key_heads) or null;
 // slopes and sinks (heads) or null. The batch says what the rows are. A token sees `ahead` tokens after itself, where its
@@ -340,12 +353,14 @@ struct QuirePart {
     int64_t tokens;
 };
 
-// x (rows, width) with `row_stride` between rows; the largest of each and the lowest index that has it.
+// One row of x, with `row_stride` between rows, for each of `rows`: row index[r], or r where there is no index. Its largest
+// number and the lowest place that has it.
 struct QuireFirstLargestCall {
     int64_t rows;
     const void* x;
+    const int64_t* index;
     float* values;
-    int64_t* indices;
+    int64_t* places;
     int64_t width;
     int64_t row_stride;
     int32_t dtype;

@@ -1,5 +1,5 @@
-// first_largest: each row's largest number and the lowest index that has it, by comparisons alone. A row that holds a
-// NaN gives NaN and the first NaN's index.
+// first_largest: each row's largest number and the lowest place that has it, by comparisons alone. A row that holds a
+// NaN gives NaN and the first NaN's place.
 #pragma once
 
 #include "api.h"
@@ -10,7 +10,7 @@ namespace quire::QUIRE_NAMESPACE {
 constexpr int64_t SEARCH_BLOCK = 1024;  // the largest is looked for again in one block only
 
 template <class T>
-static void first_largest_row(const T* x, int64_t width, float* value, int64_t* index) {
+static void first_largest_row(const T* x, int64_t width, float* value, int64_t* place) {
     float best = -__builtin_inff();
     int64_t best_block = 0;
     Vec nans = splat(0.0f);
@@ -38,7 +38,7 @@ static void first_largest_row(const T* x, int64_t width, float* value, int64_t* 
         if (nan != nan ? v != v : v == best) break;
     }
     *value = widen(x[i]);
-    *index = i;
+    *place = i;
 }
 
 static void first_largest(const QuireFirstLargestCall* call) {
@@ -47,7 +47,8 @@ static void first_largest(const QuireFirstLargestCall* call) {
         const T* x = static_cast<const T*>(call->x);
         share(call->rows, call->width / 8, [&](int64_t first, int64_t last) {
             for (int64_t row = first; row < last; ++row)
-                first_largest_row(x + row * call->row_stride, call->width, call->values + row, call->indices + row);
+                first_largest_row(x + row_place(call->index, row) * call->row_stride, call->width, call->values + row,
+                                  call->places + row);
         });
     });
 }

@@ -19,6 +19,20 @@ struct Candidate {
 
 INLINE bool is_higher(float a, float b) { return a > b || (a != a && b == b); }
 
+// Whether any of these is higher than `lowest`. Most strips have nothing for the best so far and are left at that.
+static bool any_higher(const float* row, int64_t width, float lowest) {
+    Vec lanes = splat(-__builtin_inff()), nans = splat(0.0f);
+    int64_t i = 0;
+    for (; i + WIDTH <= width; i += WIDTH) {
+        const Vec v = load(row + i);
+        lanes = max(v, lanes);
+        nans = keep_nan(v, nans);
+    }
+    bool any = highest(lanes) > lowest || (sum(nans) != sum(nans) && lowest == lowest);
+    for (; i < width; ++i) any |= is_higher(row[i], lowest);
+    return any;
+}
+
 // The best candidates so far, `held` of at most `count`, in order. Candidates are offered with rising outputs.
 struct Best {
     Candidate* best;
@@ -30,23 +44,13 @@ struct Best {
         for (; place > 0 && is_higher(value, best[place - 1].value); --place) best[place] = best[place - 1];
         best[place] = {value, output};
     }
-};
 
-// The best of one row of a strip into `to`; places that stay empty get the output -1.
-static void best_of_strip(const float* row, int64_t first, int64_t width, int64_t count, Candidate* to) {
-    Best best{to, count, 0};
-    for (int64_t n = 0; n < width; n += PANEL) {
-        const int64_t end = least(n + PANEL, width);
-        if (best.held == count) {
-            const float lowest = to[count - 1].value;
-            bool any = false;
-            for (int64_t i = n; i < end; ++i) any |= !(row[i] <= lowest);
-            if (!any) continue;
-        }
-        for (int64_t i = n; i < end; ++i) best.offer(row[i], first + i);
+    // Outputs from `first` on.
+    void offer_all(const float* values, int64_t first, int64_t width) {
+        if (held == count && !any_higher(values, width, best[count - 1].value)) return;
+        for (int64_t i = 0; i < width; ++i) offer(values[i], first + i);
     }
-    for (int64_t i = best.held; i < count; ++i) to[i].output = -1;
-}
+};
 
 template <class Call>
 static void top_of(const Call& whole, int64_t outputs, const QuireLinearTopCall& asked) {
@@ -55,17 +59,24 @@ static void top_of(const Call& whole, int64_t outputs, const QuireLinearTopCall&
         __builtin_malloc(static_cast<size_t>(strips * asked.rows * count) * sizeof(Candidate)));
     share(strips, linear_cost(whole) * STRIP_PANELS, [&](int64_t first, int64_t last) {
         auto* buffer = static_cast<float*>(__builtin_malloc(static_cast<size_t>(asked.rows * STRIP) * sizeof(float)));
+        auto* best = static_cast<Best*>(__builtin_malloc(static_cast<size_t>(asked.rows) * sizeof(Best)));
+        for (int64_t row = 0; row < asked.rows; ++row) best[row] = {found + (first * asked.rows + row) * count, count, 0};
         Call call = whole;
         call.out_stride = STRIP;
         call.out_is_float = true;
         for (int64_t strip = first; strip < last; ++strip) {
             const int64_t begin = strip * STRIP_PANELS, end = least(begin + STRIP_PANELS, panels);
-            call.out = buffer - begin * PANEL;  // where output 0 would be
+            const int64_t output = begin * PANEL, width = least(outputs - output, STRIP);
+            call.out = buffer - output;  // where output 0 would be
             linear_range(call, begin, end);
-            for (int64_t row = 0; row < asked.rows; ++row)
-                best_of_strip(buffer + row * STRIP, begin * PANEL, least(outputs - begin * PANEL, STRIP), count,
-                              found + (strip * asked.rows + row) * count);
+            for (int64_t row = 0; row < asked.rows; ++row) {
+                best[row].offer_all(buffer + row * STRIP, output, width);
+                if (strip > first) found[(strip * asked.rows + row) * count].output = -1;
+            }
         }
+        for (int64_t row = 0; row < asked.rows; ++row)
+            for (int64_t i = best[row].held; i < count; ++i) best[row].best[i].output = -1;
+        __builtin_free(best);
         __builtin_free(buffer);
     });
     auto* best = static_cast<Candidate*>(__builtin_malloc(static_cast<size_t>(count) * sizeof(Candidate)));

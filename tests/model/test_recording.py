@@ -123,6 +123,29 @@ def test_forward_pass_and_head_in_one_call(scheme: str, tmp_path: Path) -> None:
         head.after(step, [CAPACITY])
 
 
+@pytest.mark.parametrize("scheme", ["", "int8", "int4-32"])
+@pytest.mark.parametrize(
+    ("family", "is_head_alone"), [("qwen3", True), ("opt", True), ("cohere", False), ("gemma2", False)]
+)
+def test_the_highest_logits_are_found_without_the_others(
+    family: str, is_head_alone: bool, scheme: str, tmp_path: Path
+) -> None:
+    asked = engine_config(tiny_checkpoint(family, tmp_path / family), dtype="bfloat16")
+    network = load_model(msgspec.structs.replace(asked, quantization=scheme))
+    assert isinstance(network, CausalLM)
+    driver = Driver(network, torch.bfloat16)
+    recording = record(network, driver.caches, CAPACITY)
+    head = recording.head(network, 7)
+    assert head is not None
+    assert (head._alone is not head._whole) == (is_head_alone and not scheme.startswith("int4"))
+    step = step_of(12, driver.caches)
+    for rows in ([11, 3, 0, 5], [7]):
+        _, want = head.after(step, rows)
+        head._logits_RV.fill_(torch.nan)
+        assert head.peaks_after(step, rows) == want
+        assert bool(head._logits_RV.isnan().all()) == (head._alone is not head._whole)
+
+
 @pytest.mark.parametrize("family", ENCODERS)
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_encoders_have_the_same_bits(family: str, dtype: str, tmp_path: Path) -> None:

@@ -18,6 +18,8 @@ from quire.model import ops
 from quire.model.kernels import BACKENDS, Tape, Unrecordable
 from quire.model.layers import AttentionBatch, CausalLM, LayerKV, Network, StepInput
 
+Peak = tuple[float, int]  # a row's largest logit and the first token that has it
+
 
 class Recording:
     """The forward pass of `model` over `caches` (none for an encoder), for steps of up to `capacity` tokens."""
@@ -65,6 +67,17 @@ class Recording:
             return None
 
 
+class _Ending:
+    """How a step ends that samples: tapes, and where they leave each row's peak."""
+
+    def __init__(self, tapes: list[Tape], maxima_R: Tensor, best_R: Tensor) -> None:
+        self.tapes = tapes
+        self._maxima, self._best = maxima_R.numpy().data, best_R.numpy().data
+
+    def peaks(self, count: int) -> list[Peak]:
+        return list(zip(self._maxima[:count].tolist(), self._best[:count].tolist(), strict=True))
+
+
 class Head:
     """The head over rows of a recording's result. Logits of a batch are large: in a place of their own they do not
     grow the heap whenever something small has settled in their last one."""
@@ -78,21 +91,29 @@ class Head:
         with self._tape.recording():
             logits_RV = model.logits(ops.embedding(recording._hidden_TH, rows_R))
         (self._logits_RV,) = self._tape.settle(logits_RV)
-        self._choice = _tape(recording._backend, capacity)
-        with self._choice.recording():
+        choice = _tape(recording._backend, capacity)
+        with choice.recording():
             peaks = ops.first_largest(self._logits_RV)
-        self._maxima, self._best = (part.numpy().data for part in self._choice.settle(*peaks))
+        self._whole = _Ending([self._tape, choice], *choice.settle(*peaks))
+        highest = self._tape.highest(self._logits_RV)
+        self._alone = self._whole if highest is None else _Ending([highest[0]], *highest[1:])
 
-    def after(self, step: StepInput, rows: Sequence[int]) -> tuple[Tensor, list[tuple[float, int]]]:
-        """The step's forward pass and the logits of these of its rows, overwritten by the next call; and of each row
-        the largest, with the first token that has it. Raises ValueError for more than were recorded.
+    def after(self, step: StepInput, rows: Sequence[int]) -> tuple[Tensor, list[Peak]]:
+        """The step's forward pass and the logits of these of its rows, overwritten by the next call; and the peak of
+        each row. Raises ValueError for more than were recorded."""
+        peaks = self._end(step, rows, self._whole)
+        return self._logits_RV[: len(rows)], peaks
 
-        All of it is one call of the backend: whenever weights have been read, the processor's caches hold nothing
+    def peaks_after(self, step: StepInput, rows: Sequence[int]) -> list[Peak]:
+        """As `after`, without the logits, which are not written where the head can tell without."""
+        return self._end(step, rows, self._alone)
+
+    def _end(self, step: StepInput, rows: Sequence[int], ending: _Ending) -> list[Peak]:
+        """All of it is one call of the backend: whenever weights have been read, the processor's caches hold nothing
         else, and whatever the caller does next begins in memory."""
         tokens, count = self._recording._take(step), self._take(rows)
-        self._recording._tape.replay(tokens, step.attention, ((self._tape, count), (self._choice, count)))
-        peaks = zip(self._maxima[:count].tolist(), self._best[:count].tolist(), strict=True)
-        return self._logits_RV[:count], list(peaks)
+        self._recording._tape.replay(tokens, step.attention, [(tape, count) for tape in ending.tapes])
+        return ending.peaks(count)
 
     def __call__(self, hidden_TH: Tensor, rows: Sequence[int]) -> Tensor:
         """The logits of `rows`, overwritten by the next call. What is no result of the recording, or has more rows

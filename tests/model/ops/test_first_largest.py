@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -37,3 +38,13 @@ def test_rows_apart_in_memory() -> None:
         value_R, index_R = first_largest(part)
         assert torch.equal(value_R, part.amax(1))
         assert torch.equal(index_R, part.argmax(1))
+        index_r = torch.tensor([3, 1, 1]) % len(part)
+        value_r, place_r = first_largest(part, index_r)
+        assert torch.equal(value_r, value_R[index_r])
+        assert torch.equal(place_r, index_R[index_r])
+
+
+def test_an_index_out_of_the_rows_is_refused() -> None:
+    for index in (-5, 4):
+        with pytest.raises(IndexError):
+            first_largest(torch.randn(4, 9), torch.tensor([0, index]))

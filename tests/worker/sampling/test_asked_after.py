@@ -49,7 +49,8 @@ def start(number: int, constraint: Constraint | None = WORD, **sampling) -> Sequ
 
 
 def draw(sampler: Sampler, logits_RV: torch.Tensor, numbers: list[int], num_samples: int = 1) -> list[int]:
-    rows = sampler.sample(logits_RV, [SampleRequest(number, num_samples, position=2) for number in numbers])
+    requests = [SampleRequest(number, num_samples, position=2) for number in numbers]
+    rows = sampler.sample(logits_RV.clone(), requests)
     assert not [row.error for row in rows if row.error]
     return [row.token_ids[0] for row in rows]
 

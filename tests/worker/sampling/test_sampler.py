@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from quire.base.errors import EngineFault, InvalidValue
 from quire.base.messages import NAN_IN_LOGITS, PositionLogprobs, SampledRow, SamplingParams, SequenceStart
+from quire.model.ops import first_largest
 from quire.model.ops.draw_tokens import whole_weights
 from quire.worker.sampling import Sampler, SampleRequest
 from quire.worker.sampling.randomness import draw_bits
@@ -63,7 +64,7 @@ def run(
     sampler = Sampler(logits.shape[1], mode, -1)
     for start in starts:
         sampler.start(start)
-    return sampler.sample(logits, [request_for(start, num_samples) for start in starts])
+    return sampler.sample(logits.clone(), [request_for(start, num_samples) for start in starts])
 
 
 # The reference: one row, one token at a time, plain Python over numpy float32 scalars.
@@ -197,7 +198,7 @@ def test_stop_tokens_wait_for_min_tokens():
     logits[0, EOS], logits[0, 3] = 9.0, 8.0
     sampler = Sampler(16, "raw_logprobs", -1)
     sampler.start(sequence(temperature=0.0, min_tokens=2, stop_token_ids=[3, 9999]))
-    tokens = [sampler.sample(logits, [SampleRequest(0, 1, 3 + i)])[0].token_ids[0] for i in range(3)]
+    tokens = [sampler.sample(logits.clone(), [SampleRequest(0, 1, 3 + i)])[0].token_ids[0] for i in range(3)]
     assert tokens == [0, 0, EOS]
 
 
@@ -206,7 +207,7 @@ def test_penalties_count_tokens_as_they_are_sampled():
     logits[0, :3] = torch.tensor([1.0, 0.7, 0.1])
     sampler = Sampler(16, "raw_logprobs", -1)
     sampler.start(sequence(prompt=[0], temperature=0.0, frequency_penalty=0.5))
-    tokens = [sampler.sample(logits, [SampleRequest(0, 1, 1 + i)])[0].token_ids[0] for i in range(4)]
+    tokens = [sampler.sample(logits.clone(), [SampleRequest(0, 1, 1 + i)])[0].token_ids[0] for i in range(4)]
     assert tokens == [0, 1, 0, 1]  # 1, .7, .5, .2: outputs are counted, the prompt is not
 
 
@@ -315,10 +316,10 @@ def test_a_fork_grows_its_parent_by_the_first_sample():
     start = sequence(0, seed=1, presence_penalty=2.0, n=3)
     forked.start(start)
     plain.start(start)
-    first = forked.sample(logits, [SampleRequest(0, 3, 3)])
-    assert first[0] == plain.sample(logits, [SampleRequest(0, 1, 3)])[0]
+    first = forked.sample(logits.clone(), [SampleRequest(0, 3, 3)])
+    assert first[0] == plain.sample(logits.clone(), [SampleRequest(0, 1, 3)])[0]
     later = SampleRequest(0, 1, 4)
-    assert forked.sample(logits, [later]) == plain.sample(logits, [later])
+    assert forked.sample(logits.clone(), [later]) == plain.sample(logits.clone(), [later])
 
 
 def test_a_sequence_resumed_after_preemption_goes_on_the_same():
@@ -331,7 +332,7 @@ def test_a_sequence_resumed_after_preemption_goes_on_the_same():
         if step == 4:
             sampler.forget(0)
             sampler.start(sequence(0, outputs=tokens, **parameters))
-        row = sampler.sample(logits[step : step + 1], [SampleRequest(0, 1, 3 + step)])[0]
+        row = sampler.sample(logits[step : step + 1].clone(), [SampleRequest(0, 1, 3 + step)])[0]
         expected = reference_token(sequence(0, outputs=tokens, **parameters), logits[step].numpy())
         assert row.token_ids == [expected]
         tokens.append(expected)
@@ -366,20 +367,26 @@ def test_a_failed_row_leaves_its_sequence_as_it_was():
     broken = torch.full((1, VOCAB), math.nan)
     assert sampler.sample(broken, [SampleRequest(0, 1, 3)])[0].error
     logits = random_logits(1, seed=12)
-    assert sampler.sample(logits, [SampleRequest(0, 1, 3)]) == run([start], logits)
+    assert sampler.sample(logits.clone(), [SampleRequest(0, 1, 3)]) == run([start], logits)
 
 
 def test_parameters_that_cannot_be_applied_fail_their_row_alone():
     logits = random_logits(4, seed=13)
     good = [sequence(i, seed=i, logit_bias={3: 1.0}) for i in (0, 3)]
     nothing_left = sequence(1, allowed_token_ids=[4], bad_words=[[4]])
-    outside = sequence(2, sample_index=2, prompt=[VOCAB + 5], repetition_penalty=1.1)
-    rows = run([good[0], nothing_left, outside, good[1]], logits)
-    assert "all -inf" in rows[1].error
-    assert "allowed_token_ids" in rows[1].error
-    assert "IndexError" in rows[2].error
+    no_end = sequence(2, sample_index=2, allowed_token_ids=[EOS], min_tokens=5)
+    rows = run([good[0], nothing_left, no_end, good[1]], logits)
+    for row in rows[1:3]:
+        assert "all -inf" in row.error
+        assert "allowed_token_ids" in row.error
     assert rows[2].sample_index == 2
     assert [rows[0], rows[3]] == run(good, logits[[0, 3]])
+
+
+def test_penalties_pass_over_prompt_tokens_that_the_model_cannot_say():
+    logits = random_logits(1, seed=14)
+    start = sequence(prompt=[VOCAB + 5, 4, -1], outputs=[4], temperature=0.0, repetition_penalty=1.5)
+    assert run([start], logits)[0].token_ids == [reference_token(start, logits[0].numpy())]
 
 
 @pytest.mark.parametrize(
@@ -481,12 +488,80 @@ def test_prompt_logprobs_equal_the_reference():
         sampler.prompt_logprobs(logits, token_ids, 1, [])
 
 
-def test_logits_are_left_as_they_were():
-    logits = random_logits(3, seed=17)
-    before = logits.clone()
-    kinds = [{"temperature": 0.0, "logit_bias": {1: 5.0}}, {"top_p": 0.5}, {"allowed_token_ids": [1, 2]}]
-    run([sequence(i, **kind) for i, kind in enumerate(kinds)], logits)
-    assert torch.equal(logits, before)
+@pytest.mark.parametrize("told", ["none", "raw_logprobs", "processed_logprobs"])
+def test_steps_change_only_the_logits_of_their_own_row(told):
+    logits = random_logits(6, seed=17)
+    kinds: list[dict[str, Any]] = [
+        {"temperature": 0.0, "logit_bias": {1: 5.0}},
+        {"top_p": 0.5},
+        {"allowed_token_ids": [1, 2]},
+        {"repetition_penalty": 1.5},
+        {"temperature": 0.0},
+        {"min_tokens": 3},
+    ]
+    sampler = Sampler(VOCAB, told.replace("none", "raw_logprobs"), -1)
+    starts = [sequence(i, **kind, logprobs=None if told == "none" else 2) for i, kind in enumerate(kinds)]
+    for start in starts:
+        sampler.start(start)
+    changed = logits.clone()
+    sampler.sample(changed, [request_for(start) for start in starts])
+    for start, before, after in zip(starts, logits.numpy(), changed.numpy(), strict=True):
+        # raw ones are told from where they stand
+        expected = before if told == "raw_logprobs" else reference_changes(start, before)
+        np.testing.assert_array_equal(after, expected)
+
+
+@pytest.mark.parametrize("told", [None, 2])
+@pytest.mark.parametrize("vocab", [VOCAB, 151_936])
+def test_rows_whose_steps_leave_nothing_fail_alone(told, vocab):
+    logits = random_logits(5, seed=18, vocab=vocab)
+    starts = [
+        sequence(i, outputs=[4], temperature=0.0, allowed_token_ids=[3], logprobs=told, bad_words=bad)
+        for i, bad in enumerate([[], [[3]], [], [[4, 3]], [[5, 3]]])
+    ]
+    rows = run(starts, logits)
+    assert [row.token_ids for row in rows] == [[3], [], [3], [], [3]]
+    assert all("bad_words" in rows[i].error for i in (1, 3))
+    assert [row.logprobs is None for row in rows] == [told is None or i in (1, 3) for i in range(5)]
+
+
+def test_a_logit_that_is_banned_and_no_number_fails_its_row():
+    logits = random_logits(2, seed=19)
+    logits[0, EOS] = math.nan
+    rows = run([sequence(i, temperature=0.0, min_tokens=4) for i in range(2)], logits)
+    assert rows[0].error == "the model's logits hold NaN at position 3"
+    assert rows[1].error is None
+
+
+def test_plain_rows_need_no_more_than_their_largest_logit():
+    logits = random_logits(4, seed=20)
+    logits[2, 9] = math.nan
+    starts = [sequence(i, temperature=0.0, sample_index=i) for i in range(4)]
+    sampler = Sampler(VOCAB, "raw_logprobs", -1)
+    for start in starts:
+        sampler.start(start)
+    requests = [request_for(start, 2 if i == 1 else 1) for i, start in enumerate(starts)]
+    assert sampler.are_plain(requests)
+    maxima_R, best_R = first_largest(logits)
+    rows = sampler.take(list(zip(maxima_R.tolist(), best_R.tolist(), strict=True)), requests)
+    for start in starts:
+        sampler.start(start)
+    assert rows == sampler.sample(logits, requests)
+    assert [row.error is None for row in rows] == [True, True, True, False, True]
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [{}, {"logprobs": 0}, {"min_tokens": 1}, {"presence_penalty": 1.0}, {"allowed_token_ids": [1]}],
+    ids=str,
+)
+def test_rows_that_want_more_are_not_plain(asked):
+    sampler = Sampler(VOCAB, "raw_logprobs", -1)
+    sampler.start(sequence(0, temperature=0.0))
+    sampler.start(sequence(1, **({"temperature": 0.0, **asked} if asked else {})))
+    assert sampler.are_plain([SampleRequest(0, 1, 3)])
+    for unfit in (1, 2):  # 2 is unknown
+        assert not sampler.are_plain([SampleRequest(0, 1, 3), SampleRequest(unfit, 1, 3)])
 
 
 def test_an_empty_step_and_an_unknown_mode():

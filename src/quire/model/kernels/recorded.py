@@ -31,4 +31,8 @@ class Tape(Protocol):
         """Makes the calls again for so many rows, the tokens of `batch`, on the inputs' present contents; after them,
         in the same call, those of other tapes, each for as many rows as stand beside it."""
 
+    def highest(self, settled: Tensor) -> tuple[Tape, Tensor, Tensor] | None:
+        """A tape that leaves the highest of each row instead of `settled`, the pass's result, and where it leaves
+        these numbers and their places, as first_largest has them. None where the pass does not end in a linear."""
+
     def __len__(self) -> int: ...

@@ -19,6 +19,7 @@ from quire.model.ops.linear import linear
 from quire.model.ops.linear_int4 import linear_int4
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
+from quire.model.ops.penalise import penalise
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
 from quire.model.ops.rope_kv_write import HeadNorms, rope_kv_write
@@ -55,6 +56,7 @@ __all__ = [
     "linear_int8",
     "logit_scales",
     "paged_attention",
+    "penalise",
     "rms_norm",
     "rope",
     "rope_kv_write",

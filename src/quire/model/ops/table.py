@@ -22,6 +22,7 @@ from quire.model.ops.linear import linear
 from quire.model.ops.linear_int4 import linear_int4
 from quire.model.ops.linear_int8 import linear_int8
 from quire.model.ops.paged_attention import paged_attention
+from quire.model.ops.penalise import penalise
 from quire.model.ops.rms_norm import rms_norm
 from quire.model.ops.rope import rope
 from quire.model.ops.rope_kv_write import rope_kv_write
@@ -53,6 +54,7 @@ OPS: dict[str, Op[..., Any]] = {
         paged_attention,
         encoder_attention,
         first_largest,
+        penalise,
         keep_allowed,
         draw_tokens,
     )

@@ -109,10 +109,7 @@ class ModelRunner:
         rows, requests = _sampling(plan.chunks, step.attention.query_starts)
         started_s = time.monotonic()
         if rows and self._head is not None and self._wants_logits_alone(plan.chunks):
-            logits_RV, peaks = self._head.after(step, rows)
-            forward_s = time.monotonic() - started_s
-            sampled = self._sampler.sample(logits_RV, requests, peaks)
-            return StepResult(step_id=plan.step_id, rows=sampled, forward_s=forward_s)
+            return self._generate(plan.step_id, self._head, step, rows, requests)
         hidden_TH = self._hidden(step, plan.chunks)
         forward_s = time.monotonic() - started_s
         if self._pooler is not None:
@@ -126,6 +123,21 @@ class ModelRunner:
         if rows:
             sampled = self._sampler.sample(self._logits(hidden_TH, rows), requests) + sampled
         return StepResult(step_id=plan.step_id, rows=sampled, prompt_logprobs=scored, forward_s=forward_s)
+
+    def _generate(
+        self, step_id: int, head: Head, step: StepInput, rows: list[int], requests: list[SampleRequest]
+    ) -> StepResult:
+        """Forward pass, head and choice."""
+        started_s = time.monotonic()
+        if self._sampler.are_plain(requests):
+            peaks = head.peaks_after(step, rows)
+            forward_s = time.monotonic() - started_s
+            sampled = self._sampler.take(peaks, requests)
+        else:
+            logits_RV, peaks = head.after(step, rows)
+            forward_s = time.monotonic() - started_s
+            sampled = self._sampler.sample(logits_RV, requests, peaks)
+        return StepResult(step_id=step_id, rows=sampled, forward_s=forward_s)
 
     def _wants_logits_alone(self, chunks: list[Chunk]) -> bool:
         """Whether the logits of rows that sample are all that is wanted of the step, and none of it is vectors."""

@@ -32,7 +32,7 @@ class Row:
     index: int
     request: SampleRequest
     state: SequenceState
-    steps: list[Step]  # those that are due
+    steps: list[Step]  # those that are due and not yet applied
     maximum: float  # the row's largest logit
     best: int  # the lowest token id that has it
     tokens: list[int] = field(default_factory=list)

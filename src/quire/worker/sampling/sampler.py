@@ -1,10 +1,10 @@
 """Sampler: one row of logits in, one outcome per sample out, and the same outcome whatever else is in the batch.
 
-Rows go three ways. Greedy rows that ask for nothing are one arg max over the whole batch; random rows that
-change no logits are one draw from where they stand. Where a grammar is all that is asked for it is asked afterwards,
-and only rows whose token it refuses are masked. The others are grouped by what they need, so a feature
-costs nothing where it is not used, and copied in chunks that fit a processor's cache. Whatever goes wrong
-with a row fails that row alone.
+What a request does to its logits is done to them where they stand; then greedy rows are one arg max over the whole
+batch, and random rows one draw. Where a grammar is all that is asked for it is asked afterwards, and only rows whose
+token it refuses are masked. Rows that want log-probabilities are grouped by what they need, so a feature costs
+nothing where it is not used, and copied in chunks that fit a processor's cache. Whatever goes wrong with a row fails
+that row alone.
 Shapes: R rows of the step, r rows of a chunk, V vocabulary.
 """
 
@@ -25,7 +25,6 @@ from quire.worker.sampling.logprobs import position_logprobs
 from quire.worker.sampling.own_steps import Processors
 from quire.worker.sampling.rows import Row, SampleRequest, alike_chunks, failed
 from quire.worker.sampling.state import SequenceState
-from quire.worker.sampling.steps import GrammarMask, apply_masks
 
 _CHUNK_VALUES = 2**18  # 1 MiB of float32: a chunk and its temporaries stay in a core's L2 cache
 _CHUNK_VALUES_DEVICE = 2**26  # accelerators want wide launches; bounds temporaries to a few GiB
@@ -87,7 +86,7 @@ class Sampler:
         """One SampledRow per sample, in the order of `requests`; row r of float32 logits is requests[r]'s,
         `peaks` what ops.first_largest says of them, where the caller knows.
 
-        The logits are left as they are. Each sequence's state grows by its token (of a fork, sample 0's).
+        The logits are the sampler's to change. Each sequence's state grows by its token (of a fork, sample 0's).
         """
         if not requests:
             return []
@@ -104,10 +103,7 @@ class Sampler:
                 continue
             row = Row(index, request, state, state.due_steps(), maximum, best)
             rows.append(row)
-            if not math.isfinite(maximum):
-                row.error = f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
-            elif row.is_plain:
-                row.tokens = [best] * request.num_samples
+            row.error = _not_finite(maximum, request)
         self._fill(logits_RV, rows)
         asking = [row for row in rows if row.asked_after is not None and row.tokens]
         for row in asking:
@@ -119,6 +115,22 @@ class Sampler:
         for row in rows:
             results[row.index] = row.close()
         return [sampled for outcome in results for sampled in outcome]
+
+    def are_plain(self, requests: list[SampleRequest]) -> bool:
+        """Whether all these rows want no more than the arg max of the model's logits, which `take` is for."""
+        states = map(self._states.get, [request.sequence_id for request in requests])
+        return all(state is not None and state.is_plain for state in states)
+
+    def take(self, peaks: list[tuple[float, int]], requests: list[SampleRequest]) -> list[SampledRow]:
+        """As `sample`, of plain rows."""
+        results: list[SampledRow] = []
+        for request, (maximum, best) in zip(requests, peaks, strict=True):
+            row = Row(0, request, self._states[request.sequence_id], [], maximum, best)
+            row.error = _not_finite(maximum, request)
+            if row.error is None:
+                row.take([best] * request.num_samples)
+            results += row.close()
+        return results
 
     def prompt_logprobs(
         self, logits_RV: Tensor, token_ids: list[int], top_k: int, listed: list[int]
@@ -156,9 +168,25 @@ class Sampler:
 
     def _fill(self, logits_RV: Tensor, rows: list[Row]) -> None:
         """Give those that have none tokens or an error."""
-        open_rows = [row for row in rows if row.is_open]
+        changing = [row for row in rows if row.steps and row.is_open and not self._tells_raw(row)]
+        if changing:
+            _apply_steps(logits_RV, [row.index for row in changing], changing)
+            for row in changing:
+                row.steps = []
+        open_rows = []
+        for row in rows:
+            if not row.is_open:
+                continue
+            if row.is_plain:
+                row.take([row.best] * row.request.num_samples)
+            else:
+                open_rows.append(row)
         for chunk in alike_chunks(open_rows, _rows_at_once(logits_RV)):
             self._sample_safely(logits_RV, chunk)
+
+    def _tells_raw(self, row: Row) -> bool:
+        """Whether the row's logits are told as they were before its steps."""
+        return row.state.num_logprobs is not None and not self._is_processed
 
     def _sample_safely(self, logits_RV: Tensor, rows: list[Row]) -> None:
         """Fill the rows; when something raises, each row on its own, and those that still raise fail."""
@@ -174,22 +202,23 @@ class Sampler:
     def _sample_chunk(self, logits_RV: Tensor, rows: list[Row]) -> None:
         """Fill rows of equal needs with tokens and log-probabilities."""
         indices = torch.tensor([row.index for row in rows], device=logits_RV.device)
-        wants_logprobs = rows[0].state.num_logprobs is not None
-        if not rows[0].steps and not wants_logprobs:
+        if rows[0].is_light:
             _draw(logits_RV, indices, rows)
             return
         raw_rV = logits_RV.index_select(0, indices)
         changed_rV = raw_rV
         if rows[0].steps:
-            changed_rV = raw_rV.clone() if wants_logprobs and not self._is_processed else raw_rV
-            _apply_steps(changed_rV, rows)
+            changed_rV = raw_rV.clone()
+            _apply_steps(changed_rV, list(range(len(rows))), rows)
+            if any(row.error is not None for row in rows):
+                self._fill(logits_RV, rows)
+                return
         if rows[0].state.is_greedy:
             for row in rows:
                 row.take([row.best] * row.request.num_samples)
         else:
             _draw(changed_rV, None, rows)
-        if wants_logprobs:
-            self._attach_logprobs(_as_drawn(changed_rV, rows) if self._is_processed else raw_rV, rows)
+        self._attach_logprobs(_as_drawn(changed_rV, rows) if self._is_processed else raw_rV, rows)
 
     def _attach_logprobs(self, values_rV: Tensor, rows: list[Row]) -> None:
         answers = position_logprobs(
@@ -240,20 +269,20 @@ def _as_drawn(logits_rV: Tensor, rows: list[Row]) -> Tensor:
     return shown_rV
 
 
-def _apply_steps(changed_rV: Tensor, rows: list[Row]) -> None:
-    """Apply each row's own steps in place; renews what the rows know of their largest logit."""
-    masks = [step for row in rows if isinstance(step := row.steps[-1], GrammarMask)]
-    has_masks = len(masks) == len(rows)  # then those, which come last, are applied in one go
-    for place, row in enumerate(rows):
-        for step in row.steps[:-1] if has_masks else row.steps:
-            step.apply(changed_rV[place], row.state.output_ids)
-    if has_masks:
-        apply_masks(changed_rV, masks)
-    maxima_r, best_r = ops.first_largest(changed_rV)
+def _apply_steps(values_RV: Tensor, places: list[int], rows: list[Row]) -> None:
+    """Apply each row's steps to the values at its place, and learn anew which is largest. A row whose steps raise or
+    leave nothing to choose gets an error."""
+    for place, row in zip(places, rows, strict=True):
+        try:
+            for step in row.steps:
+                step.apply(values_RV[place], row.state.output_ids)
+        except Exception as error:  # noqa: BLE001 - a row fails alone, its neighbours go on
+            row.error = _explain(error, "sampling")
+    maxima_r, best_r = ops.first_largest(values_RV, torch.tensor(places, device=values_RV.device))
     for row, maximum, best in zip(rows, maxima_r.tolist(), best_r.tolist(), strict=True):
         row.maximum, row.best = maximum, best
-        if not math.isfinite(maximum):
-            raise InvalidValue(
+        if row.error is None and not math.isfinite(maximum):
+            row.error = (
                 f"{NOTHING_TO_CHOOSE} {_describe_maximum(maximum)}: "
                 "check structured_outputs, allowed_token_ids, bad_words, min_tokens, logit_bias, repetition_penalty "
                 "and the server's logits processors"
@@ -266,6 +295,13 @@ def _explain(error: Exception, doing: str) -> str:
         return str(error)
     _log.error("%s failed", doing, exc_info=error)
     return f"{doing} raised {type(error).__name__}; the server's log has the details"
+
+
+def _not_finite(maximum: float, request: SampleRequest) -> str | None:
+    """What is wrong with a row of the model whose largest logit this is, if anything."""
+    if math.isfinite(maximum):
+        return None
+    return f"the model's logits {_describe_maximum(maximum)} at position {request.position}"
 
 
 def _describe_maximum(maximum: float) -> str:

@@ -49,6 +49,7 @@ class SequenceState:
         # what bans tokens, or tells of logits, needs the logits of each position
         others = (step for step in self._steps if not isinstance(step, (GrammarMask, Penalties, LogitBias)))
         self._may_jump = self._grammar is not None and self.num_logprobs is None and not any(others)
+        self.is_plain = self.is_greedy and self.num_logprobs is None and not self._steps
         self._penalties = [step for step in self._steps if isinstance(step, Penalties)]
 
     @property

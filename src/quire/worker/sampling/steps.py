@@ -17,7 +17,7 @@ from torch import Tensor
 from quire.base.errors import InvalidValue
 from quire.base.messages import SequenceStart
 from quire.model.ops import keep_allowed
-from quire.worker.grammar import GrammarProgress, Words
+from quire.worker.grammar import GrammarProgress
 from quire.worker.sampling.penalties import Penalties
 
 
@@ -37,7 +37,7 @@ def compile_steps(start: SequenceStart, vocab_size: int) -> list[Step]:
     _check_ids("logit_bias", sampling.logit_bias or {}, vocab_size)
     steps: list[Step] = []
     if sampling.allowed_token_ids is not None:
-        steps.append(AllowedTokens(sampling.allowed_token_ids))
+        steps.append(AllowedTokens(sampling.allowed_token_ids, vocab_size))
     if start.bad_words_token_ids:
         steps.append(BadWords(start.bad_words_token_ids))
     if sampling.min_tokens > 0:
@@ -61,17 +61,16 @@ def _check_ids(name: str, token_ids: Iterable[int], vocab_size: int) -> None:
 class AllowedTokens:
     """Only the listed tokens keep their logits."""
 
-    def __init__(self, token_ids: list[int]) -> None:
-        self._ids = torch.tensor(sorted(set(token_ids)), dtype=torch.int64)
+    def __init__(self, token_ids: list[int], vocab_size: int) -> None:
+        is_allowed = np.zeros(-(-vocab_size // 32) * 32, dtype=bool)
+        is_allowed[token_ids] = True
+        self._words = torch.from_numpy(np.packbits(is_allowed, bitorder="little").view("<i4"))
 
     def is_due(self, output_ids: list[int]) -> bool:
         return True
 
     def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
-        ids = self._ids.to(row_V.device)
-        kept = row_V[ids]
-        row_V.fill_(-torch.inf)
-        row_V[ids] = kept
+        keep_allowed(row_V[None], self._words[None])
 
 
 class BadWords:
@@ -132,28 +131,13 @@ class GrammarMask:
     def allows(self, token_id: int) -> bool:
         return self._progress.allows(token_id)
 
-    def mask(self) -> Words:
-        """One bit for each token; valid until the sequence grows."""
-        return self._progress.mask()
-
-    def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
-        apply_masks(row_V[None], [self])
-
     @property
     def trades_end(self) -> bool:
+        """Whether, while the model reasons, how much it wants to end counts for the token that ends the reasoning."""
         return self._progress.instead_of_end is not None
 
-    def trade_end(self, row_V: Tensor) -> None:
-        """While the model reasons, how much it wants to end counts for the token that ends the reasoning."""
+    def apply(self, row_V: Tensor, output_ids: list[int]) -> None:
         instead = self._progress.instead_of_end
         if instead is not None:
             row_V[instead] = torch.maximum(row_V[instead], row_V[self._progress.end_ids].max())
-
-
-def apply_masks(rows_rV: Tensor, masks: list[GrammarMask]) -> None:
-    """Apply a mask to each row, all in one call."""
-    for place, one in enumerate(masks):
-        if one.trades_end:
-            one.trade_end(rows_rV[place])
-    words = np.concatenate([one.mask() for one in masks])
-    keep_allowed(rows_rV, torch.from_numpy(words).view(len(masks), -1))
+        keep_allowed(row_V[None], torch.from_numpy(self._progress.mask())[None])

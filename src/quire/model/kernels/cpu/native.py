@@ -19,7 +19,7 @@ from torch import Tensor
 from quire.base.errors import ConfigError
 
 PATH = Path(__file__).with_name("libquire_native.so")
-VERSION = 13  # of the library's interface and layouts, quire_version() in native/api.cpp
+VERSION = 14  # of the library's interface and layouts, quire_version() in native/api.cpp
 DTYPES = {torch.float32: 0, torch.bfloat16: 1, torch.float16: 2}
 CACHE_DTYPES = {**DTYPES, torch.int8: 3, torch.float8_e4m3fn: 4, torch.float8_e5m2: 5}
 
@@ -40,7 +40,7 @@ _SIGNATURES: dict[str, list[Any]] = {
             *("linear_int4", "linear_int4_rows", "grouped_linear", "choose_experts", "combine_experts"),
             *("rms_norm", "rope", "activation", "attention", "kv_write", "rope_kv_write"),
             *("pointwise", "layer_norm", "angles", "embedding", "compact", "first_largest", "keep_allowed"),
-            "draw_tokens",
+            *("draw_tokens", "penalise"),
         )
     },
 }

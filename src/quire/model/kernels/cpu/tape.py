@@ -8,6 +8,7 @@ whole number, so a replay over T tokens uses the first rows of every tensor.
 
 from __future__ import annotations
 
+import copy
 import ctypes
 import traceback
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from quire.model.kernels.cpu import native
+from quire.model.kernels.cpu import native, top_logits
 from quire.model.kernels.cpu.arena import Arena
 from quire.model.kernels.cpu.paged_attention import StepBatch
 from quire.model.kernels.recorded import Unrecordable
@@ -77,11 +78,25 @@ class Tape:
 
     def settle(self, *results: Tensor) -> list[Tensor]:
         self.arena.settle(self._arguments, results)
+        self._bind()
+        return [self.arena.settled(result) for result in results]
+
+    def _bind(self) -> None:
         pairs = zip(self._arguments, self._rows_per_token, strict=True)
         self._calls = (_Recorded * len(self))(
             *(_Recorded(native.address_of(call.op), ctypes.addressof(call), rows) for call, rows in pairs)
         )
-        return [self.arena.settled(result) for result in results]
+
+    def highest(self, settled: Tensor) -> tuple[Tape, Tensor, Tensor] | None:
+        value_R, place_R = torch.empty(self.capacity), torch.empty(self.capacity, dtype=torch.int64)
+        last = top_logits.instead_of(self._arguments[-1], value_R, place_R)
+        is_all = settled.is_contiguous() and settled.data_ptr() == getattr(self._arguments[-1], "out", None)
+        if last is None or not is_all or self._rows_per_token[-1] != 1:
+            return None
+        other = copy.copy(self)
+        other._arguments = [*self._arguments[:-1], last]
+        other._bind()
+        return other, value_R, place_R
 
     def keep(self, arguments: native.Call) -> None:
         rows_per_token, rest = divmod(arguments.rows, self.capacity)

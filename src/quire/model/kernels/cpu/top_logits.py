@@ -32,6 +32,19 @@ class _LinearInt8TopCall(_LinearTopCall):
     op = "linear_int8_top"
 
 
+_INSTEAD = {"linear": _LinearTopCall, "linear_int8": _LinearInt8TopCall}
+
+
+def instead_of(linear: native.Call, values_M: Tensor, outputs_M: Tensor) -> native.Call | None:
+    """A call that writes the highest of each row's results, and the lowest output that has it, where `linear` writes
+    all of them in float32; None where it is no call that does."""
+    call = _INSTEAD.get(linear.op)
+    if call is None or not linear.out_is_float:
+        return None
+    addresses = linear.weight, linear.x, linear.bias, values_M.data_ptr(), outputs_M.data_ptr()
+    return call(linear.rows, *addresses, linear.x_stride, 1, getattr(linear, "dtype", 0))
+
+
 def run(
     x_MK: Tensor, weight_NK: Tensor | Prepared, bias_N: Tensor | None = None, count: int = 1
 ) -> tuple[Tensor, Tensor]:
