@@ -85,7 +85,7 @@ EFFECTS = {
         "engine.quantization",
         "int4-64-exact",
     ),
-    "safetensors-load-strategy": (["--safetensors-load-strategy", "lazy"], "engine.read_strategy", "lazy"),
+    "safetensors-load-strategy": (["--safetensors-load-strategy", "eager"], "engine.read_strategy", "eager"),
     "weight-cache-bytes": (["--weight-cache-bytes", "1G"], "engine.weight_cache_bytes", GIB),
     "cache-root": ([{"VLLM_CACHE_ROOT": "/c"}], "engine.weight_cache_folder", "/c/weights"),
     "native-isa": (["--native-isa", "scalar"], "engine.native_isa", "scalar"),

@@ -73,7 +73,7 @@ def _files(cache: Path) -> list[str]:
 @pytest.mark.parametrize("scheme", ["", "int8"])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("family", ["qwen3", "gpt2", "qwen3_moe"])
-@pytest.mark.parametrize("strategy", ["auto", "lazy"])
+@pytest.mark.parametrize("strategy", ["lazy", "eager"])
 def test_cached_weights_are_the_packed_ones(
     strategy: str, family: str, dtype: str, scheme: str, tmp_path: Path
 ) -> None:
@@ -109,7 +109,7 @@ def test_logits_are_the_same(qwen: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/maps").exists(), reason="needs Linux's list of mapped files")
-@pytest.mark.parametrize("strategy", ["auto", "lazy", "eager"])
+@pytest.mark.parametrize("strategy", ["lazy", "eager"])
 def test_weights_are_in_memory_once(strategy: str, qwen: Path, tmp_path: Path) -> None:
     """Mapped where that is asked for; else in memory of the process's own, on large pages."""
     config = _config(qwen, tmp_path, read_strategy=strategy)

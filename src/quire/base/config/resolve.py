@@ -107,10 +107,9 @@ def resolve(
 
 def _loading(asked: Asked) -> dict[str, Any]:
     """Where weights come from, and how they are read."""
-    strategy = asked["safetensors_load_strategy"]
     return {
         "load_format": "auto" if asked["load_format"] == "hf" else asked["load_format"],
-        "read_strategy": strategy if strategy in ("lazy", "eager") else "auto",
+        "read_strategy": "eager" if asked["safetensors_load_strategy"] == "eager" else "lazy",
         "weight_cache_folder": f"{_cache_root(asked)}/weights",
         "weight_cache_bytes": asked["weight_cache_bytes"],
     }

@@ -90,7 +90,7 @@ class EngineConfig(msgspec.Struct, frozen=True, kw_only=True):
     log: LogConfig = LogConfig()
     log_steps: bool = False
     cpu_ids: list[int] = []  # processors to compute on; empty: those the process was given
-    read_strategy: Literal["auto", "lazy", "eager"] = "auto"
+    read_strategy: Literal["lazy", "eager"] = "lazy"
     weight_cache_folder: str = ""  # of packed weights; ~ is expanded where it is used
     weight_cache_bytes: int = 0  # most that it may hold; 0: nothing is written or read
     plugins: list[str] = []  # to run before anything else

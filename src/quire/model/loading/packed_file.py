@@ -7,9 +7,9 @@
 The end is at the end so that tensors can be written as they are packed. The digest covers the directory, which says
 how long the file is; the tensors' own bytes are not summed up, which would cost more than reading them.
 
-The tensors are read into memory on large pages, which a step reads faster than a mapping, whose pages are those that
-the file system keeps the file in. Mapped, they are the system's page cache, and processes that serve one model share
-them. The mapping is private, so nothing written to a weight would reach the file.
+Mapped, the tensors are the system's page cache, and processes that serve one model share them. The mapping is
+private, so nothing written to a weight would reach the file. Its pages are those that the file system keeps the file
+in; read into memory on large pages, which takes longer, the tensors are faster in each step.
 """
 
 from __future__ import annotations

@@ -39,10 +39,9 @@ ROWS = Rows(GROUP)
 # fmt: off
 IN_SHORT = (
     ROWS.option("safetensors-load-strategy", kinds.choice("lazy", "eager", "prefetch", "torchao"), None, {},
-                "How weight files are read: lazy maps them, so that servers of one model share memory, eager copies "
-                "them into memory of the process's own. Unset, the model's files are mapped, and packed weights, the "
-                "cache of a model's second start, are read onto large pages, which is faster in every step.",
-                default_text="chosen by the kind of file", value_states=by_value(QUANTIZATION, "torchao")
+                "How weight files are read: lazy maps them, so servers of one model share memory; eager reads "
+                "them onto large pages of the process's own, which takes longer and makes steps faster.",
+                default_text="lazy", value_states=by_value(QUANTIZATION, "torchao")
                 | by_value(idle("the system reads ahead in mapped files by itself"), "prefetch")),
     ROWS.option("ignore-patterns", kinds.text(), ["original/**/*"], {},
                 "Files of a repository that are not downloaded, as shell patterns.", many=True),
