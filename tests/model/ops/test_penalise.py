@@ -14,7 +14,7 @@ from quire.model.ops import penalise
 
 SIZE = 300
 LOGITS = st.one_of(st.floats(-60, 60, width=32), st.sampled_from([0.0, -0.0, math.inf, -math.inf, math.nan]))
-AMOUNTS = st.one_of(st.just(0.0), st.floats(-2, 2))
+AMOUNTS = st.one_of(st.just(0.0), st.floats(-2, 2, width=32))
 
 
 def expected(
@@ -38,7 +38,7 @@ def expected(
 @given(
     special=st.dictionaries(st.integers(0, SIZE - 1), LOGITS, max_size=20),
     counts=st.dictionaries(st.integers(-3, SIZE + 3), st.integers(0, 5), max_size=150),
-    repetition=st.one_of(st.just(1.0), st.floats(0.001, 5)),
+    repetition=st.one_of(st.just(1.0), st.floats(2**-10, 5, width=32)),
     frequency=AMOUNTS,
     presence=AMOUNTS,
 )
