@@ -100,16 +100,20 @@ def test_the_recorded_head_has_the_same_bits(family: str, tmp_path: Path) -> Non
                 assert torch.equal(head(given_TH, rows), expected)
 
 
-@pytest.mark.parametrize("scheme", ["", "int8", "int4-32"])
-def test_forward_pass_and_head_in_one_call(scheme: str, tmp_path: Path) -> None:
-    asked = engine_config(tiny_checkpoint("qwen3", tmp_path / "qwen3"), dtype="bfloat16")
+def recorded_head(family: str, scheme: str, tmp_path: Path) -> tuple[CausalLM, Head, StepInput]:
+    """A network in bfloat16, its head recorded for 7 rows, and a step of 12 tokens."""
+    asked = engine_config(tiny_checkpoint(family, tmp_path / family), dtype="bfloat16")
     network = load_model(msgspec.structs.replace(asked, quantization=scheme))
     assert isinstance(network, CausalLM)
     driver = Driver(network, torch.bfloat16)
-    recording = record(network, driver.caches, CAPACITY)
-    head = recording.head(network, 7)
+    head = record(network, driver.caches, CAPACITY).head(network, 7)
     assert head is not None
-    step = step_of(12, driver.caches)
+    return network, head, step_of(12, driver.caches)
+
+
+@pytest.mark.parametrize("scheme", ["", "int8", "int4-32"])
+def test_forward_pass_and_head_in_one_call(scheme: str, tmp_path: Path) -> None:
+    network, head, step = recorded_head("qwen3", scheme, tmp_path)
     with torch.no_grad():
         expected = network.logits(network(step)[torch.tensor([11, 3])])
     best_R = expected.argmax(dim=1)
@@ -130,15 +134,8 @@ def test_forward_pass_and_head_in_one_call(scheme: str, tmp_path: Path) -> None:
 def test_the_highest_logits_are_found_without_the_others(
     family: str, is_head_alone: bool, scheme: str, tmp_path: Path
 ) -> None:
-    asked = engine_config(tiny_checkpoint(family, tmp_path / family), dtype="bfloat16")
-    network = load_model(msgspec.structs.replace(asked, quantization=scheme))
-    assert isinstance(network, CausalLM)
-    driver = Driver(network, torch.bfloat16)
-    recording = record(network, driver.caches, CAPACITY)
-    head = recording.head(network, 7)
-    assert head is not None
+    _, head, step = recorded_head(family, scheme, tmp_path)
     assert (head._alone is not head._whole) == (is_head_alone and not scheme.startswith("int4"))
-    step = step_of(12, driver.caches)
     for rows in ([11, 3, 0, 5], [7]):
         _, want = head.after(step, rows)
         head._logits_RV.fill_(torch.nan)
