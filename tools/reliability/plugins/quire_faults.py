@@ -13,6 +13,7 @@ exit    the engine process ends with code 9, as a crash does
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from dataclasses import dataclass
@@ -96,15 +97,21 @@ def attach(saboteur: Saboteur) -> None:
     from quire.worker.runner import ModelRunner
     from quire.worker.sampling import Sampler
 
-    run, sample = ModelRunner.run, Sampler.sample
+    run, sample, take = ModelRunner.run, Sampler.sample, Sampler.take
 
     def faulty_run(self: ModelRunner, plan: StepPlan) -> StepResult:
         saboteur.watch(plan)
         return run(self, plan)
 
-    def faulty_sample(self: Sampler, logits_RV: torch.Tensor, requests: list) -> list:
+    def faulty_sample(
+        self: Sampler, logits_RV: torch.Tensor, requests: list, peaks: list | None = None
+    ) -> list:
         for row in saboteur.struck:
             logits_RV[row] = torch.nan
-        return sample(self, logits_RV, requests)
+        return sample(self, logits_RV, requests, None if saboteur.struck else peaks)
 
-    ModelRunner.run, Sampler.sample = faulty_run, faulty_sample
+    def faulty_take(self: Sampler, peaks: list, requests: list) -> list:
+        struck = [(math.nan, 0) if row in saboteur.struck else peak for row, peak in enumerate(peaks)]
+        return take(self, struck, requests)
+
+    ModelRunner.run, Sampler.sample, Sampler.take = faulty_run, faulty_sample, faulty_take
