@@ -77,7 +77,10 @@ def run(folder: Path, requests: list[EngineRequest], num_blocks: int) -> tuple[l
     return [spoken(one) for one in events.values()], client.stats.num_preemptions
 
 
-@pytest.fixture(scope="module", params=["qwen3", "gemma2", "opt"])
+@pytest.fixture(
+    scope="module",
+    params=["qwen3", *(pytest.param(name, marks=pytest.mark.slow) for name in ("gemma2", "opt"))],
+)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_checkpoint(request.param, tmp_path_factory.mktemp(request.param))
 
