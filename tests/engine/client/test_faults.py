@@ -148,14 +148,20 @@ async def test_engines_killed_by_others_convict_nobody(start, folder):
     assert [spoken(events) for events in await asyncio.gather(*reading)] == expected
 
 
-async def test_a_second_fault_while_the_first_is_mended_changes_nothing(start, folder):
-    """The engine that takes the place of a dead one is killed before it is ready."""
+async def amid_its_work(start, folder):
+    """A client some steps into four requests, what is read of these, and what they say undisturbed."""
     others = innocents(4)
     expected = undisturbed(folder, others)
     client = await start()
     reading = [asyncio.create_task(read(client, request)) for request in others]
     while client.stats.num_steps < 10:
         await asyncio.sleep(0.002)
+    return client, reading, expected
+
+
+async def test_a_second_fault_while_the_first_is_mended_changes_nothing(start, folder):
+    """The engine that takes the place of a dead one is killed before it is ready."""
+    client, reading, expected = await amid_its_work(start, folder)
     for restarts in (1, 2):
         os.kill(client.pid, signal.SIGKILL)
         while client.num_restarts < restarts:
@@ -165,12 +171,7 @@ async def test_a_second_fault_while_the_first_is_mended_changes_nothing(start, f
 
 
 async def test_a_stopped_engine_is_replaced_within_five_seconds_without_any_setting(start, folder, caplog):
-    others = innocents(4)
-    expected = undisturbed(folder, others)
-    client = await start()
-    reading = [asyncio.create_task(read(client, request)) for request in others]
-    while client.stats.num_steps < 10:
-        await asyncio.sleep(0.002)
+    client, reading, expected = await amid_its_work(start, folder)
     clock = asyncio.get_running_loop().time
     stopped_s = clock()
     os.kill(client.pid, signal.SIGSTOP)

@@ -28,6 +28,21 @@ def runner_of(config: EngineConfig) -> ModelRunner:
     return ModelRunner(config, network, allocate_caches(network.cache_shapes, config.cache, torch.float32))
 
 
+def greedy_starts(prompts: list[list[int]], vectors: dict[int, PromptEmbeddings]) -> list[SequenceStart]:
+    """`vectors` stand in for a prompt's tokens."""
+    return [
+        SequenceStart(
+            sequence_id=index,
+            num_prompt_tokens=len(prompt),
+            token_ids=prompt,
+            sampling=SamplingParams(temperature=0.0),
+            seed=0,
+            embeddings=vectors.get(index),
+        )
+        for index, prompt in enumerate(prompts)
+    ]
+
+
 def greedy(
     runner: ModelRunner,
     prompts: list[list[int]],
@@ -37,17 +52,7 @@ def greedy(
     """Prompts in one step, then one token each, step by step. `vectors` stand in for a prompt's tokens."""
     texts = [list(prompt) for prompt in prompts]
     tables = [[8 * index + block for block in range(8)] for index in range(len(prompts))]
-    starts = [
-        SequenceStart(
-            sequence_id=index,
-            num_prompt_tokens=len(prompt),
-            token_ids=prompt,
-            sampling=SamplingParams(temperature=0.0),
-            seed=0,
-            embeddings=(vectors or {}).get(index),
-        )
-        for index, prompt in enumerate(prompts)
-    ]
+    starts = greedy_starts(prompts, vectors or {})
     results = []
     done = [0] * len(prompts)
     for step_id in range(num_tokens):
@@ -90,16 +95,7 @@ def test_scored_prompts_share_a_step_with_others(
     prompts = random_prompts((30, 9, 17))
     plan = StepPlan(
         step_id=0,
-        starts=[
-            SequenceStart(
-                sequence_id=index,
-                num_prompt_tokens=len(prompt),
-                token_ids=prompt,
-                sampling=SamplingParams(temperature=0.0),
-                seed=0,
-            )
-            for index, prompt in enumerate(prompts)
-        ],
+        starts=greedy_starts(prompts, {}),
         chunks=[
             Chunk(
                 sequence_id=index,

@@ -107,9 +107,9 @@ class ModelRunner:
         segment_starts = self._pooler.segment_starts(plan.chunks) if self._pooler is not None else None
         step = build_step_input(plan.chunks, self._caches, self._block_size, segment_starts)
         rows, requests = _sampling(plan.chunks, step.attention.query_starts)
-        started_s = time.monotonic()
         if rows and self._head is not None and self._wants_logits_alone(plan.chunks):
             return self._generate(plan.step_id, self._head, step, rows, requests)
+        started_s = time.monotonic()
         hidden_TH = self._hidden(step, plan.chunks)
         forward_s = time.monotonic() - started_s
         if self._pooler is not None:
